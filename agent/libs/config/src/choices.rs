@@ -1,0 +1,119 @@
+//! Keys that are one word out of a closed set.
+
+use std::str::FromStr;
+
+use strum::VariantNames;
+
+use crate::spec::Kind;
+use crate::value::ConfigValue;
+
+macro_rules! choices {
+    ($($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident),+ $(,)? })*) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString, strum::VariantNames)]
+        #[strum(serialize_all = "kebab-case")]
+        pub enum $name { $($(#[$doc])* $variant),+ }
+
+        impl ConfigValue for $name {
+            const KIND: Kind = Kind::Text;
+            fn parse(text: &str) -> Result<Self, String> {
+                Self::from_str(text).map_err(|_| format!("must be one of {}", Self::VARIANTS.join(", ")))
+            }
+            fn render(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+choices! {
+    /// Least severe line that a daemon writes.
+    LogLevel {
+        /// Everything.
+        Trace,
+        /// Steps of work.
+        Debug,
+        /// What happened.
+        Info,
+        /// What should be looked at.
+        Warning,
+        /// What failed.
+        Error,
+    }
+    /// What QEMU uses to run guests.
+    VirtType {
+        /// KVM when it really works, else emulation when that is allowed.
+        Auto,
+        /// KVM, or the node refuses to be a hypervisor.
+        Kvm,
+        /// Emulation.
+        Qemu,
+    }
+    /// Which hypervisor implementation runs.
+    HypervisorDriver {
+        /// Real guests.
+        Libvirt,
+        /// Recorded calls, only in builds made for tests.
+        Fake,
+    }
+    /// Default bus of disks.
+    DiskBus {
+        /// Paravirtual block device.
+        Virtio,
+        /// SCSI.
+        Scsi,
+        /// SATA.
+        Sata,
+        /// IDE, for very old guests.
+        Ide,
+        /// USB.
+        Usb,
+        /// NVMe.
+        Nvme,
+    }
+    /// Cache mode of disks.
+    DiskCacheMode {
+        /// `none` where the file system can do direct I/O, else `writethrough`.
+        Auto,
+        /// Direct I/O.
+        None,
+        /// Host cache, written through.
+        Writethrough,
+        /// Host cache.
+        Writeback,
+    }
+    /// How traffic of guests leaves.
+    EgressMode {
+        /// Masquerade behind the carrier's address.
+        Nat,
+        /// A bridge that owns the egress NIC.
+        Bridged,
+        /// Routed without translation.
+        Routed,
+    }
+    /// How a carrier tells the outside where floating addresses are.
+    AdvertiseMode {
+        /// Gratuitous ARP in bridged mode, else nothing.
+        Auto,
+        /// Gratuitous ARP.
+        Garp,
+        /// Routes in a kernel table for a routing daemon.
+        Table,
+        /// The operator routes by hand.
+        Manual,
+    }
+    /// Default port security of new interfaces.
+    PortSecurity {
+        /// Only the port's own MAC and address may be used.
+        Strict,
+        /// No filter.
+        Off,
+    }
+    /// Whether capacity claims bind.
+    ClaimEnforcement {
+        /// Beyond the claim is refused.
+        Hard,
+        /// Beyond the claim is noted.
+        Advisory,
+    }
+}

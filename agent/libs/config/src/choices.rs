@@ -73,7 +73,7 @@ choices! {
     }
     /// Cache mode of disks.
     DiskCacheMode {
-        /// `none` where the file system can do direct I/O, else `writethrough`.
+        /// `none` where the file system can do direct I/O, else `writeback`.
         Auto,
         /// Direct I/O.
         None,
@@ -81,6 +81,8 @@ choices! {
         Writethrough,
         /// Host cache.
         Writeback,
+        /// Direct I/O, synchronous.
+        Directsync,
     }
     /// How traffic of guests leaves.
     EgressMode {
@@ -98,7 +100,7 @@ choices! {
         /// Gratuitous ARP.
         Garp,
         /// Routes in a kernel table for a routing daemon.
-        Table,
+        Route,
         /// The operator routes by hand.
         Manual,
     }
@@ -106,6 +108,8 @@ choices! {
     PortSecurity {
         /// Only the port's own MAC and address may be used.
         Strict,
+        /// Only the port's own MAC may be used; any address.
+        Mac,
         /// No filter.
         Off,
     }

@@ -23,12 +23,13 @@ mod value;
 mod yaml;
 
 pub use choices::{
-    AdvertiseMode, ClaimEnforcement, DiskBus, DiskCacheMode, EgressMode, HypervisorDriver, LogLevel, PortSecurity, VirtType,
+    AdvertiseMode, ClaimEnforcement, DiskBus, DiskCacheMode, EgressMode, HypervisorDriver, LogLevel,
+    PortSecurity, VirtType,
 };
 pub use error::{ConfigError, EXIT_CONFIG, Problem};
 pub use load::{Loaded, Sources, check_file, load_database, load_node};
 pub use secret::{Secret, read_secret};
 pub use show::{Shown, is_secret_name, show};
-pub use spec::{Bound, Flags, Kind, KeySpec, Scope, all_keys, cluster_key, find_key};
+pub use spec::{Bound, Flags, KeySpec, Kind, Scope, all_keys, cluster_key, find_key};
 pub use tables::{ClusterConfig, DatabaseConfig, NodeConfig};
 pub use value::{ConfigValue, PortRange, Retention};

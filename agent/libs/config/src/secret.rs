@@ -53,8 +53,8 @@ impl ConfigValue for Secret<String> {
 pub fn read_secret(name: &str, path: Option<&Path>) -> Result<Option<Secret<String>>, Problem> {
     let Some(file) = credential(name).or_else(|| path.map(Path::to_path_buf)) else { return Ok(None) };
     let origin = file.display().to_string();
-    let mut text =
-        fs::read_to_string(&file).map_err(|e| Problem::new(&origin, name, format!("cannot read the secret: {e}")))?;
+    let mut text = fs::read_to_string(&file)
+        .map_err(|e| Problem::new(&origin, name, format!("cannot read the secret: {e}")))?;
     while text.ends_with('\n') || text.ends_with('\r') {
         text.pop();
     }

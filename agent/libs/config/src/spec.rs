@@ -49,7 +49,9 @@ impl Bound {
     pub fn check(self, number: Option<f64>) -> Result<(), String> {
         let Some(n) = number else { return Ok(()) };
         match self {
-            Bound::Range(low, high) if !(low..=high).contains(&n) => Err(format!("must be from {low} to {high}")),
+            Bound::Range(low, high) if !(low..=high).contains(&n) => {
+                Err(format!("must be from {low} to {high}"))
+            }
             Bound::AtLeast(low) if n < low => Err(format!("must be at least {low}")),
             _ => Ok(()),
         }

@@ -133,7 +133,8 @@ impl ConfigValue for PortRange {
     const KIND: Kind = Kind::Text;
 
     fn parse(text: &str) -> Result<Self, String> {
-        let ends = text.split_once('-').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
+        let ends =
+            text.split_once('-').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
         match ends {
             Some((low, high)) if 0 < low && low <= high => Ok(PortRange(low..=high)),
             _ => Err("must be two ports joined by a dash, such as 30000-60000".to_owned()),
@@ -162,7 +163,11 @@ impl ConfigValue for PathBuf {
     const KIND: Kind = Kind::Text;
 
     fn parse(text: &str) -> Result<Self, String> {
-        if text.starts_with('/') { Ok(PathBuf::from(text)) } else { Err("must be an absolute path".to_owned()) }
+        if text.starts_with('/') {
+            Ok(PathBuf::from(text))
+        } else {
+            Err("must be an absolute path".to_owned())
+        }
     }
 
     fn render(&self) -> String {

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use sf_model::Secret;
+
 use crate::builder::{Given, GivenMap};
 use crate::choices::LogLevel;
 use crate::error::{ConfigError, Problem};
 use crate::rules;
-use crate::secret::{Secret, read_secret};
+use crate::secret::read_secret;
 use crate::spec::cluster_key;
 use crate::tables::{ClusterConfig, DatabaseConfig, NodeConfig};
 

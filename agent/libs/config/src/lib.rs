@@ -28,7 +28,8 @@ pub use choices::{
 };
 pub use error::{ConfigError, EXIT_CONFIG, Problem};
 pub use load::{Loaded, Sources, check_file, load_database, load_node};
-pub use secret::{Secret, read_secret};
+pub use secret::read_secret;
+pub use sf_model::Secret;
 pub use show::{Shown, is_secret_name, show};
 pub use spec::{Bound, Flags, KeySpec, Kind, Scope, all_keys, cluster_key, find_key};
 pub use tables::{ClusterConfig, DatabaseConfig, NodeConfig};

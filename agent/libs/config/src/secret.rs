@@ -3,45 +3,23 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use zeroize::Zeroize;
+use sf_model::Secret;
 
 use crate::error::Problem;
 use crate::spec::Kind;
 use crate::value::ConfigValue;
 
-/// A value that cannot be printed, logged or serialised by accident: it has no `Debug`, `Display` or `Serialize`.
-/// Its memory is wiped on drop.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret<T: Zeroize>(T);
-
-impl<T: Zeroize> Secret<T> {
-    /// Wraps a value that must not be shown.
-    pub fn new(value: T) -> Self {
-        Self(value)
-    }
-
-    /// The value itself. Every call is a place to look at in a review.
-    pub fn expose(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T: Zeroize> Drop for Secret<T> {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-impl ConfigValue for Secret<String> {
+impl ConfigValue for Arc<Secret<String>> {
     const KIND: Kind = Kind::Text;
 
     fn parse(text: &str) -> Result<Self, String> {
-        if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(Self(text.to_owned())) }
+        if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(Arc::new(Secret::new(text.to_owned()))) }
     }
 
     fn render(&self) -> String {
-        self.0.clone()
+        self.expose().clone()
     }
 }
 
@@ -61,7 +39,7 @@ pub fn read_secret(name: &str, path: Option<&Path>) -> Result<Option<Secret<Stri
     if text.is_empty() {
         return Err(Problem::new(origin, name, "the secret file is empty"));
     }
-    Ok(Some(Secret(text)))
+    Ok(Some(Secret::new(text)))
 }
 
 fn credential(name: &str) -> Option<PathBuf> {

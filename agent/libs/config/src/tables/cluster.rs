@@ -1,13 +1,14 @@
 //! Keys that are the same on every node. All take effect without a restart unless marked otherwise.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
+use sf_model::Secret;
 use uuid::Uuid;
 
 use crate::choices::{AdvertiseMode, ClaimEnforcement, DiskBus, EgressMode, PortSecurity};
-use crate::secret::Secret;
 use crate::spec::Bound::{Any, AtLeast, Range};
 use crate::spec::{FIXED, LIVE, secret_for};
 use crate::value::{PortRange, Retention};
@@ -18,7 +19,7 @@ super::config_table! {
         /// Identity of the cluster, made by bootstrap.
         cluster_id: Option<Uuid> = "", Any, FIXED;
         /// Seed from which token keys are derived, made by bootstrap. Given to its readers only.
-        auth_secret_seed: Option<Secret<String>> = "", Any, secret_for(&["api", "transfers"]);
+        auth_secret_seed: Option<Arc<Secret<String>>> = "", Any, secret_for(&["api", "transfers"]);
 
         // REST API.
         /// Minutes an access token is valid.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-use crate::id::{ArtifactId, BlobId, InstanceId, InterfaceId, NetworkId, OperationId};
+use crate::id::{ArtifactId, BlobId, InstanceId, NetworkId, OperationId};
 use crate::object::{ObjectRef, ObjectType};
 use crate::state::PowerAction;
 
@@ -22,8 +22,6 @@ pub enum OperationType {
     InstanceCreate,
     /// Change the power of an instance.
     InstancePower,
-    /// Plug an interface into an instance.
-    InstanceHotplugInterface,
     /// Remove an instance from its node.
     InstanceDelete,
     /// Bring an image from its source into the blob store.
@@ -114,13 +112,6 @@ pub enum OperationArgs {
         #[serde(with = "power_action")]
         action: PowerAction,
     },
-    /// See [`OperationType::InstanceHotplugInterface`].
-    InstanceHotplugInterface {
-        /// The instance.
-        instance: InstanceId,
-        /// The interface to plug.
-        interface: InterfaceId,
-    },
     /// See [`OperationType::InstanceDelete`].
     InstanceDelete {
         /// The instance.
@@ -161,7 +152,6 @@ impl OperationArgs {
             Self::InstancePreflight { .. } => OperationType::InstancePreflight,
             Self::InstanceCreate { .. } => OperationType::InstanceCreate,
             Self::InstancePower { .. } => OperationType::InstancePower,
-            Self::InstanceHotplugInterface { .. } => OperationType::InstanceHotplugInterface,
             Self::InstanceDelete { .. } => OperationType::InstanceDelete,
             Self::ArtifactFetch { .. } => OperationType::ArtifactFetch,
             Self::BlobHash { .. } => OperationType::BlobHash,
@@ -175,7 +165,6 @@ impl OperationArgs {
             Self::InstancePreflight { instance, .. }
             | Self::InstanceCreate { instance, .. }
             | Self::InstancePower { instance, .. }
-            | Self::InstanceHotplugInterface { instance, .. }
             | Self::InstanceDelete { instance } => Some(*instance),
             Self::ArtifactFetch { instance, .. } => *instance,
             _ => None,
@@ -202,9 +191,6 @@ impl OperationArgs {
             }
             Self::BlobHash { blob, .. } => targets.push(ObjectRef::new(ObjectType::Blob, *blob)),
             Self::NetOp { network, .. } => targets.push(ObjectRef::new(ObjectType::Network, *network)),
-            Self::InstanceHotplugInterface { interface, .. } => {
-                targets.push(ObjectRef::new(ObjectType::Interface, *interface));
-            }
             _ => {}
         }
         targets

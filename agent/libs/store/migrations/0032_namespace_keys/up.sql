@@ -1,0 +1,25 @@
+-- A deleted key keeps its row for a while; its name and verifier are free at once through the two live columns.
+CREATE TABLE IF NOT EXISTS namespace_keys (
+    uuid UUID NOT NULL,
+    namespace VARCHAR(255) COLLATE utf8mb4_bin NOT NULL,
+    name VARCHAR(255) COLLATE utf8mb4_bin NOT NULL,
+    live_name VARCHAR(255) COLLATE utf8mb4_bin NULL,
+    kind VARCHAR(32) CHARACTER SET ascii NOT NULL,
+    verifier VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    live_verifier VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NULL,
+    nonce CHAR(32) CHARACTER SET ascii NOT NULL,
+    expires_at DATETIME(6) NULL,
+    last_used_at DATETIME(6) NULL,
+    state VARCHAR(32) CHARACTER SET ascii NOT NULL,
+    state_changed_at DATETIME(6) NOT NULL,
+    state_message TEXT NULL,
+    created_at DATETIME(6) NOT NULL,
+    version SMALLINT UNSIGNED NOT NULL,
+    row_version BIGINT UNSIGNED NOT NULL DEFAULT 1,
+    PRIMARY KEY (uuid),
+    UNIQUE KEY one_live_name (namespace, live_name),
+    UNIQUE KEY one_live_verifier (live_verifier),
+    KEY by_expiry (expires_at),
+    KEY by_state (state, state_changed_at),
+    FOREIGN KEY (namespace) REFERENCES namespaces (name) ON DELETE CASCADE
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;

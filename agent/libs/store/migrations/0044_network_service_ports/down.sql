@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS network_service_ports;

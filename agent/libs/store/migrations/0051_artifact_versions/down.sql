@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS artifact_versions;

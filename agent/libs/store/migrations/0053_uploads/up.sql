@@ -1,0 +1,21 @@
+CREATE TABLE IF NOT EXISTS uploads (
+    uuid UUID NOT NULL,
+    namespace VARCHAR(255) COLLATE utf8mb4_bin NOT NULL,
+    node_uuid UUID NOT NULL,
+    size_hint BIGINT UNSIGNED NULL,
+    last_active DATETIME(6) NOT NULL,
+    blob_uuid UUID NULL,
+    result_artifact UUID NULL,
+    result_index INT UNSIGNED NULL,
+    state VARCHAR(32) CHARACTER SET ascii NOT NULL,
+    state_changed_at DATETIME(6) NOT NULL,
+    state_message TEXT NULL,
+    created_at DATETIME(6) NOT NULL,
+    version SMALLINT UNSIGNED NOT NULL,
+    row_version BIGINT UNSIGNED NOT NULL DEFAULT 1,
+    PRIMARY KEY (uuid),
+    KEY by_namespace_state (namespace, state),
+    KEY by_node (node_uuid, state),
+    KEY by_state (state, state_changed_at),
+    KEY by_activity (state, last_active)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;

@@ -1,0 +1,41 @@
+# The commands of this repository. Each target is one readable line; `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
+
+quickstart: ## install, build, start the cloud, boot a guest, show its console
+	@scripts/quickstart.sh
+
+quickstart-down: ## stop and remove everything that quickstart made
+	@scripts/quickstart-down.sh
+
+test: ## everything that can run here: lint, unit, store, daemon, kernel, hypervisor, system, conformance
+	@scripts/test.sh lint rust conformance system
+
+test-rust: ## unit, store, daemon, kernel and hypervisor tests
+	@scripts/test.sh rust
+
+test-system: ## outage, kill -9 and restart of a whole standalone cloud
+	@scripts/test.sh system
+
+test-conformance: ## the released client against a running cloud
+	@scripts/test.sh conformance
+
+test-quickstart: ## quickstart and quickstart-down leave nothing behind
+	@scripts/test.sh quickstart
+
+test-fresh: ## quickstart inside a fresh Debian 12 root
+	@scripts/test-fresh.sh
+
+bench: ## the figures of the benchmark programs, as a table and as JSON
+	@scripts/bench.sh
+
+lint: ## formatting, clippy, floors, sizes, duplicates, licences
+	@scripts/test.sh lint
+
+dist: ## the collection as a tarball, with the release binary beside it
+	@scripts/dist.sh
+
+.PHONY: help quickstart quickstart-down test test-rust test-system test-conformance test-quickstart test-fresh bench lint dist

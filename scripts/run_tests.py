@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Runs stages of tests and adds up what they say.
+
+Every stage prints its own output. The last line is `<n> passed, <n> failed, <n> skipped`; the reason of every skip stands
+above it. The exit status is 0 exactly when nothing failed.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
+PYTEST_RESULT = re.compile(r"(\d+) (passed|failed|error|errors|skipped)\b")
+SKIPPED = re.compile(r"^(?:.*?\b)?skipped: (.+)$")
+
+
+class Totals:
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+        self.skips = []
+        self.times = []
+
+    def check(self, name, ok):
+        """Counts one check that is not a test of a test runner."""
+        self.passed += ok
+        self.failed += not ok
+        print(f"{'ok' if ok else 'FAILED'}: {name}", flush=True)
+
+
+def run(command, on_line=None, env=None):
+    """Runs a command, shows its output while it comes, and answers its exit status."""
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})},
+    )
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        if on_line:
+            on_line(line.rstrip("\n"))
+    return process.wait()
+
+
+def have(program):
+    return subprocess.run(["sh", "-c", f"command -v {program}"], capture_output=True).returncode == 0
+
+
+def lint(totals):
+    checks = {
+        "formatting": ["cargo", "fmt", "--all", "--check"],
+        "clippy": ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"],
+        "floors": ["python3", "scripts/lint/floors.py"],
+        "rooms": ["python3", "scripts/lint/rooms.py"],
+        "shell syntax": ["bash", "-c", "for f in scripts/*.sh .ci/run; do bash -n $f || exit 1; done"],
+        "README length": ["bash", "-c", "test $(wc -l <README.md) -le 150"],
+    }
+    for name, command in checks.items():
+        totals.check(name, run(command) == 0)
+    if not have("cargo-deny"):
+        print("installing cargo-deny", flush=True)
+        run(["cargo", "install", "--quiet", "--locked", "cargo-deny"])
+    if have("cargo-deny"):
+        totals.check("licences and sources", run(["cargo", "deny", "check", "bans", "licenses", "sources"]) == 0)
+    else:
+        totals.skips.append("licences and sources: cargo-deny could not be installed")
+
+
+def rust(totals):
+    seen = {"tests": False}
+
+    def on_line(line):
+        if match := CARGO_RESULT.match(line):
+            seen["tests"] = True
+            totals.passed += int(match[1])
+            totals.failed += int(match[2])
+            if int(match[3]):
+                totals.skips.append(f"{match[3]} tests marked as ignored")
+        elif match := SKIPPED.match(line):
+            # A test that could not run says so and returns; cargo counts it as passed.
+            totals.passed -= 1
+            totals.skips.append(match[1])
+
+    status = run(
+        ["cargo", "test", "--workspace", "--locked", "--no-fail-fast", "--all-features", "--", "--show-output"], on_line
+    )
+    if status != 0 and totals.failed == 0 or not seen["tests"]:
+        totals.check("cargo test", False)
+
+
+def pytest(totals, folder, env):
+    venv = subprocess.run(
+        ["scripts/client-venv.sh", "test"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    counted = {"passed": 0, "failed": 0}
+
+    def on_line(line):
+        if line.startswith("SKIPPED"):
+            totals.skips.append(line)
+        elif re.match(r"^=+ .*\b(passed|failed|error|skipped)\b.* in ", line):
+            for number, what in PYTEST_RESULT.findall(line):
+                if what == "passed":
+                    counted["passed"] += int(number)
+                elif what in ("failed", "error", "errors"):
+                    counted["failed"] += int(number)
+
+    status = run([f"{venv}/bin/pytest", "-p", "no:cacheprovider", "-v", "-rs", folder], on_line, env)
+    totals.passed += counted["passed"]
+    totals.failed += counted["failed"]
+    if status != 0 and counted["failed"] == 0:
+        totals.check(f"pytest {folder}", False)
+
+
+def binary():
+    """The agent as the tests run it: the development profile, which the Rust tests have built already."""
+    if run(["cargo", "build", "--locked", "--quiet", "-p", "sf-node"]) != 0:
+        raise SystemExit("building the agent failed; fix what cargo says above")
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "sf-node"
+
+
+def conformance(totals):
+    pytest(totals, "tests/conformance", {"SF_NODE": str(binary())})
+
+
+def system(totals):
+    pytest(totals, "tests/system", {"SF_NODE": str(binary())})
+
+
+def quickstart(totals):
+    totals.check("quickstart and quickstart-down", run(["scripts/test-quickstart.sh"]) == 0)
+
+
+STAGES = {stage.__name__: stage for stage in (lint, rust, conformance, system, quickstart)}
+
+
+def main(names):
+    totals = Totals()
+    for name in names:
+        print(f"\n=== {name} " + "=" * (74 - len(name)), flush=True)
+        before = time.monotonic()
+        STAGES[name](totals)
+        totals.times.append(f"{name} {time.monotonic() - before:.0f} s")
+    print("\nstages: " + ", ".join(totals.times))
+    for reason in totals.skips:
+        print(f"skipped: {reason}")
+    print(f"{totals.passed} passed, {totals.failed} failed, {len(totals.skips)} skipped")
+    return 1 if totals.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or list(STAGES)))

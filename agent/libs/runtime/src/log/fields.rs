@@ -23,14 +23,30 @@ pub(crate) struct Exception {
     pub(crate) chain: String,
 }
 
+/// A field of this name holds references, `<type>=<id> …`; each becomes a field of its own, named for the type.
+const OBJECTS: &str = "objects";
+
 impl Fields {
     fn put(&mut self, field: &Field, mut value: Value) {
         if field.name() == "message" {
             self.message = Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
             return;
         }
+        if let (OBJECTS, Some(objects)) = (field.name(), value.as_str()) {
+            return self.put_objects(objects);
+        }
         redact_named(field.name(), &mut value);
         self.values.insert(field.name().to_ascii_lowercase(), value);
+    }
+
+    fn put_objects(&mut self, objects: &str) {
+        for (object_type, id) in objects.split(' ').filter_map(|reference| reference.split_once('=')) {
+            let value = match self.values.get(object_type).and_then(Value::as_str) {
+                Some(before) => format!("{before},{id}"),
+                None => id.to_owned(),
+            };
+            self.values.insert(object_type.to_owned(), json!(value));
+        }
     }
 }
 

@@ -35,7 +35,4 @@ bench: ## the figures of the benchmark programs, as a table and as JSON
 lint: ## formatting, clippy, floors, sizes, duplicates, licences
 	@scripts/test.sh lint
 
-dist: ## the collection as a tarball, with the release binary beside it
-	@scripts/dist.sh
-
-.PHONY: help quickstart quickstart-down test test-rust test-system test-conformance test-quickstart test-fresh bench lint dist
+.PHONY: help quickstart quickstart-down test test-rust test-system test-conformance test-quickstart test-fresh bench lint

@@ -1,0 +1,26 @@
+-- One row per placement; `owner_uuid` is the instance. `expires_at` is set exactly while the row is a lease.
+CREATE TABLE IF NOT EXISTS placement_reservations (
+    owner_uuid UUID NOT NULL,
+    reservation_uuid UUID NOT NULL,
+    node_uuid UUID NOT NULL,
+    namespace VARCHAR(255) COLLATE utf8mb4_bin NOT NULL,
+    claim_uuid UUID NULL,
+    cpus BIGINT NOT NULL,
+    memory_mb BIGINT NOT NULL,
+    disk_gb BIGINT NOT NULL,
+    state VARCHAR(32) CHARACTER SET ascii NOT NULL,
+    expires_at DATETIME(6) NULL,
+    batch_uuid UUID NULL,
+    request_hash BINARY(32) NOT NULL,
+    requested_node BOOLEAN NOT NULL DEFAULT FALSE,
+    attempts INT UNSIGNED NOT NULL DEFAULT 1,
+    created_at DATETIME(6) NOT NULL,
+    updated_at DATETIME(6) NOT NULL,
+    row_version BIGINT UNSIGNED NOT NULL DEFAULT 1,
+    PRIMARY KEY (owner_uuid),
+    UNIQUE KEY one_reservation (reservation_uuid),
+    KEY by_node (node_uuid),
+    KEY by_claim (namespace, claim_uuid),
+    KEY by_expiry (state, expires_at),
+    CONSTRAINT leases_expire CHECK ((state = 'reserved') = (expires_at IS NOT NULL))
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;

@@ -66,12 +66,15 @@ impl Loop {
     }
 
     /// Runs passes until shutdown. A pass longer than the promised silence must call `tick` on the handle it is given.
-    pub async fn run<E, F>(self, shutdown: &Shutdown, liveness: &Liveness, mut pass: F)
+    /// The future of a pass owns what it uses, so that a loop can be spawned.
+    pub async fn run<E, F, P>(self, shutdown: Shutdown, liveness: Liveness, mut pass: P)
     where
         E: Display,
-        F: AsyncFnMut(&LoopTick) -> Result<Pass, E>,
+        F: Future<Output = Result<Pass, E>>,
+        P: FnMut(Arc<LoopTick>) -> F,
     {
-        let tick = liveness.register(self.name, self.max_silence);
+        let tick = Arc::new(liveness.register(self.name, self.max_silence));
+        let shutdown = &shutdown;
         if self.jitter {
             let start = (self.interval)().mul_f64(rand::rng().random_range(0.0..1.0));
             self.rest(start, shutdown, &tick).await;
@@ -79,7 +82,7 @@ impl Loop {
         while !shutdown.is_requested() {
             tick.tick();
             let began = Instant::now();
-            let outcome = AssertUnwindSafe(pass(&tick)).catch_unwind().await;
+            let outcome = AssertUnwindSafe(async { pass(tick.clone()).await }).catch_unwind().await;
             metrics::histogram!("sf_loop_pass_seconds", "loop" => self.name)
                 .record(began.elapsed().as_secs_f64());
             let failure = match outcome {
@@ -122,20 +125,24 @@ mod tests {
     async fn errors_and_panics_do_not_end_a_loop() {
         let shutdown = Shutdown::new(Duration::ZERO);
         let mut passes = 0;
-        let pass = async |_tick: &LoopTick| {
+        let ending = shutdown.clone();
+        let pass = |_tick| {
             passes += 1;
-            match passes {
-                1 => Err("no luck"),
-                2 => panic!("deliberate"),
-                3 => Ok(Pass::More),
-                4 => Ok(Pass::Done),
-                _ => {
-                    shutdown.request();
-                    Ok(Pass::Done)
+            let (number, ending) = (passes, ending.clone());
+            async move {
+                match number {
+                    1 => Err("no luck"),
+                    2 => panic!("deliberate"),
+                    3 => Ok(Pass::More),
+                    4 => Ok(Pass::Done),
+                    _ => {
+                        ending.request();
+                        Ok(Pass::Done)
+                    }
                 }
             }
         };
-        Loop::every("test", Duration::from_secs(60)).jittered().run(&shutdown, &Liveness::new(), pass).await;
+        Loop::every("test", Duration::from_secs(60)).jittered().run(shutdown, Liveness::new(), pass).await;
         assert_eq!(passes, 5);
     }
 
@@ -146,16 +153,17 @@ mod tests {
         let waker = work.waker();
         let began = tokio::time::Instant::now();
         let mut passes = 0;
-        let pass = async |_tick: &LoopTick| {
+        let ending = shutdown.clone();
+        let pass = |_tick| {
             passes += 1;
             if passes == 3 {
-                shutdown.request()
+                ending.request()
             } else {
                 waker.notify_one()
             }
-            Ok::<_, String>(Pass::Done)
+            std::future::ready(Ok::<_, String>(Pass::Done))
         };
-        work.run(&shutdown, &Liveness::new(), pass).await;
+        work.run(shutdown, Liveness::new(), pass).await;
         assert!(began.elapsed() < Duration::from_secs(3600));
     }
 }

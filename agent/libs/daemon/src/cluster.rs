@@ -1,0 +1,185 @@
+//! The cluster configuration of a running daemon, kept fresh.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use sf_config::{ClusterConfig, cluster_key};
+use sf_gateway::{CallClass, DbError, Gateway};
+use sf_model::DaemonName;
+use sf_protos::config::{GetClusterConfigReply, GetClusterConfigRequest};
+use sf_protos::convert::unix_seconds;
+use sf_runtime::{Liveness, Loop, Pass, Shutdown};
+use tokio::sync::watch;
+
+use crate::error::DaemonError;
+use crate::release::Release;
+
+/// How often live keys are read again.
+const REFRESH: Duration = Duration::from_secs(20);
+/// Clock difference worth a warning, seconds.
+const SKEW_WARNING: f64 = 5.0;
+
+/// The present cluster configuration. Cheap to clone.
+#[derive(Clone)]
+pub struct ClusterConfigHandle {
+    current: Arc<ArcSwap<ClusterConfig>>,
+    changes: Arc<watch::Sender<()>>,
+}
+
+impl ClusterConfigHandle {
+    /// A handle on a configuration that changes only by [`ClusterConfigHandle::replace`].
+    pub fn new(config: ClusterConfig) -> Self {
+        Self { current: Arc::new(ArcSwap::from_pointee(config)), changes: Arc::new(watch::channel(()).0) }
+    }
+
+    /// The values of now. Read again for each decision rather than kept.
+    pub fn current(&self) -> Arc<ClusterConfig> {
+        self.current.load_full()
+    }
+
+    /// Resolves at each later change, for work that must react at once.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Puts other values in place. Keys that need a restart keep their old effect and raise
+    /// `config_restart_required`.
+    pub fn replace(&self, config: ClusterConfig) {
+        let changed = difference(&self.current().open_texts(), &config.open_texts());
+        let fixed: Vec<&str> = changed
+            .iter()
+            .copied()
+            .filter(|key| cluster_key(key).is_some_and(|spec| !spec.flags.live))
+            .collect();
+        if !fixed.is_empty() {
+            metrics::gauge!("config_restart_required").set(1.0);
+            tracing::warn!(keys = fixed.join(", "), "cluster keys changed that take effect after a restart");
+        }
+        if !changed.is_empty() {
+            tracing::info!(keys = changed.join(", "), "cluster configuration changed");
+        }
+        self.current.store(Arc::new(config));
+        if !changed.is_empty() {
+            self.changes.send_replace(());
+        }
+    }
+
+    /// Reads the configuration every 20 seconds until shutdown; while it cannot be read, the last one holds.
+    pub(crate) async fn refresh(
+        self,
+        gateway: Gateway,
+        daemon: DaemonName,
+        shutdown: Shutdown,
+        liveness: Liveness,
+        applied: impl Fn(&ClusterConfig),
+    ) {
+        let applied = Arc::new(applied);
+        let pass = |_| {
+            let (handle, gateway, applied) = (self.clone(), gateway.clone(), applied.clone());
+            async move {
+                let config = fetch(&gateway, daemon).await?;
+                applied(&config);
+                handle.replace(config);
+                Ok::<_, DaemonError>(Pass::Done)
+            }
+        };
+        Loop::every("config-refresh", REFRESH).jittered().run(shutdown, liveness, pass).await;
+    }
+}
+
+/// Reads and checks the configuration once.
+///
+/// # Errors
+/// [`DaemonError::Refused`] around a transient error when no gateway answers; anything else is final.
+pub(crate) async fn fetch(gateway: &Gateway, daemon: DaemonName) -> Result<ClusterConfig, DaemonError> {
+    let request = GetClusterConfigRequest { daemon: daemon.to_string() };
+    let reply = gateway.call(CallClass::Interactive, request).await?;
+    interpret(daemon, reply)
+}
+
+fn interpret(daemon: DaemonName, reply: GetClusterConfigReply) -> Result<ClusterConfig, DaemonError> {
+    note_skew(&reply);
+    Release::own().check(&reply.release)?;
+    let given = reply.entries.iter().filter(|entry| !(entry.secret && entry.value.is_empty()));
+    let mut texts: BTreeMap<&str, &str> = given.map(|e| (e.key.as_str(), e.value.as_str())).collect();
+    if !reply.cluster_id.is_empty() {
+        texts.insert("CLUSTER_ID", &reply.cluster_id);
+    }
+    let (config, unknown) = ClusterConfig::from_texts(texts)?;
+    if !unknown.is_empty() {
+        tracing::debug!(keys = unknown.join(", "), "cluster keys that this build does not know");
+    }
+    let reader = cluster_key("auth_secret_seed")
+        .is_some_and(|spec| spec.flags.readers.contains(&daemon.to_string().as_str()));
+    if reader && config.auth_secret_seed.is_none() {
+        return Err(DaemonError::NotBootstrapped("auth_secret_seed"));
+    }
+    Ok(config)
+}
+
+fn note_skew(reply: &GetClusterConfigReply) {
+    let Some(database) = reply.database_time.as_ref().map(unix_seconds) else { return };
+    let own = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let skew = database - own;
+    metrics::gauge!("node_clock_skew_seconds").set(skew);
+    if skew.abs() > SKEW_WARNING {
+        tracing::warn!(
+            seconds = skew,
+            "the clock of this node differs from the database's: check time synchronisation"
+        );
+    }
+}
+
+fn difference(
+    before: &BTreeMap<&'static str, String>,
+    after: &BTreeMap<&'static str, String>,
+) -> Vec<&'static str> {
+    after.iter().filter(|(key, text)| before.get(*key) != Some(*text)).map(|(key, _)| *key).collect()
+}
+
+/// Whether reading again may help.
+pub(crate) fn is_transient(error: &DaemonError) -> bool {
+    matches!(error, DaemonError::Refused(DbError::DatabaseUnavailable { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sf_protos::config::ConfigEntry;
+
+    fn reply(entries: &[(&str, &str)]) -> GetClusterConfigReply {
+        let entry = |(key, value): &(&str, &str)| ConfigEntry {
+            key: (*key).into(),
+            value: (*value).into(),
+            ..ConfigEntry::default()
+        };
+        GetClusterConfigReply {
+            release: Release::own().to_string(),
+            entries: entries.iter().map(entry).collect(),
+            ..GetClusterConfigReply::default()
+        }
+    }
+
+    #[test]
+    fn a_reader_of_the_seed_refuses_to_go_without() {
+        let without = interpret(DaemonName::Api, reply(&[]));
+        assert!(matches!(without, Err(DaemonError::NotBootstrapped(_))));
+        assert!(interpret(DaemonName::Net, reply(&[])).is_ok());
+        assert!(interpret(DaemonName::Api, reply(&[("AUTH_SECRET_SEED", "s")])).is_ok());
+        assert!(interpret(DaemonName::Net, reply(&[("API_TIMEOUT", "never")])).is_err());
+    }
+
+    #[test]
+    fn a_change_is_told_and_an_equal_configuration_is_not() {
+        let config = |zone: &str| interpret(DaemonName::Net, reply(&[("CLEANER_DELAY", zone)])).unwrap();
+        let handle = ClusterConfigHandle::new(config("60"));
+        let changes = handle.changes();
+        handle.replace(config("60"));
+        assert!(!changes.has_changed().unwrap());
+        handle.replace(config("61"));
+        assert!(changes.has_changed().unwrap());
+        assert_eq!(handle.current().cleaner_delay, Duration::from_secs(61));
+    }
+}

@@ -1,0 +1,153 @@
+//! What a daemon's `run` is given.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sf_config::{ClusterConfig, NodeConfig};
+use sf_events::Recorder;
+use sf_gateway::{CallClass, Caller, Gateway, GatewayOptions};
+use sf_model::{DaemonName, IncarnationId};
+use sf_protos::nodes::{RegisterNodeRequest, ReportDaemonStateRequest};
+use sf_runtime::{Liveness, Shutdown, StatusLine, notify};
+
+use crate::cluster::{self, ClusterConfigHandle};
+use crate::error::DaemonError;
+use crate::host::Host;
+use crate::identity::NodeIdentity;
+use crate::release::Release;
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// A started daemon: configured, registered, recording. Cheap to clone.
+#[derive(Clone)]
+pub struct DaemonContext {
+    /// Which daemon this is.
+    pub name: DaemonName,
+    /// Which node it runs on.
+    pub node: NodeIdentity,
+    /// Keys of the node.
+    pub config: Arc<NodeConfig>,
+    /// Keys of the cluster, fresh.
+    pub cluster: ClusterConfigHandle,
+    /// The client of the database tier.
+    pub gateway: Gateway,
+    /// The recorder of events.
+    pub events: Recorder,
+    /// Asks the daemon to end.
+    pub shutdown: Shutdown,
+    /// Where loops promise progress.
+    pub liveness: Liveness,
+    /// What the service manager shows.
+    pub status: StatusLine,
+    /// One per process start, for locks and claims.
+    pub incarnation: IncarnationId,
+}
+
+impl DaemonContext {
+    /// Starts a daemon: serves metrics, reports readiness, waits for the cluster configuration without limit,
+    /// registers, and starts to deliver events.
+    ///
+    /// Readiness is reported before the wait: the order in which hosts boot must not matter.
+    ///
+    /// # Errors
+    /// The daemon must not run: see [`DaemonError`]. A database that is not there is waited for, never an error.
+    pub async fn start(host: &Host, name: DaemonName) -> Result<Self, DaemonError> {
+        host.serve_metrics(name).await?;
+        let gateway = gateway(&host.config, name)?;
+        let status = host.status.for_daemon(name.program());
+        notify::ready();
+        status.set("waiting for sf-database");
+        let first = patiently(&host.shutdown, || cluster::fetch(&gateway, name)).await?;
+        let context = Self {
+            name,
+            node: host.node.clone(),
+            config: host.config.clone(),
+            cluster: ClusterConfigHandle::new(first),
+            gateway,
+            events: host.recorder(name),
+            shutdown: host.shutdown.clone(),
+            liveness: host.liveness.clone(),
+            status,
+            incarnation: host.incarnation,
+        };
+        context.register(host).await?;
+        host.start_drainer(Arc::new(context.gateway.clone()));
+        context.keep_fresh();
+        context.status.set("running");
+        Ok(context)
+    }
+
+    /// Tells the cluster what this daemon does: `running`, `stopping`, `stopped`. Best effort; check-in is what counts.
+    pub async fn report(&self, state: &str) {
+        let request = ReportDaemonStateRequest {
+            node_uuid: self.node.uuid.to_string(),
+            daemon: self.name.to_string(),
+            state: state.to_owned(),
+            incarnation: self.incarnation.to_string(),
+            pid: std::process::id(),
+            release: Release::own().to_string(),
+        };
+        if let Err(error) = self.gateway.call(CallClass::Once, request).await {
+            tracing::debug!(%error, state, "the state of the daemon could not be reported");
+        }
+    }
+
+    async fn register(&self, host: &Host) -> Result<(), DaemonError> {
+        self.status.set("registering the node");
+        let config = &self.config;
+        let request = RegisterNodeRequest {
+            context: Some(self.gateway.mutation()),
+            node_uuid: self.node.uuid.to_string(),
+            name: self.node.name.clone(),
+            mesh_ip: config.node_mesh_ip.to_string(),
+            egress_ip: config.node_egress_ip.unwrap_or(config.node_mesh_ip).to_string(),
+            release: Release::own().to_string(),
+            daemons: host.daemons.iter().map(ToString::to_string).collect(),
+            is_hypervisor: config.node_is_hypervisor,
+            carrier_eligible: config.carrier_eligible,
+        };
+        patiently(&self.shutdown, || async {
+            Ok(self.gateway.call(CallClass::Background, request.clone()).await?)
+        })
+        .await?;
+        self.report("running").await;
+        Ok(())
+    }
+
+    fn keep_fresh(&self) {
+        let echo = self.events.clone();
+        let applied = move |config: &ClusterConfig| echo.set_echo(config.log_events_to_loki);
+        applied(&self.cluster.current());
+        let (gateway, shutdown, liveness) =
+            (self.gateway.clone(), self.shutdown.clone(), self.liveness.clone());
+        tokio::spawn(self.cluster.clone().refresh(gateway, self.name, shutdown, liveness, applied));
+    }
+}
+
+/// The client of the database tier of a daemon.
+fn gateway(config: &NodeConfig, name: DaemonName) -> Result<Gateway, DaemonError> {
+    let caller = Caller {
+        daemon: name.to_string(),
+        node: config.node_name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    Gateway::new(GatewayOptions { endpoints: config.gateway_endpoints(), caller })
+        .map_err(|e| DaemonError::Endpoints(e.to_string()))
+}
+
+/// Tries until it works, with growing pauses; only a database that cannot be reached is waited for.
+async fn patiently<T, F: Future<Output = Result<T, DaemonError>>>(
+    shutdown: &Shutdown,
+    attempt: impl Fn() -> F,
+) -> Result<T, DaemonError> {
+    let mut pause = FIRST_BACKOFF;
+    loop {
+        match shutdown.unless(attempt()).await.ok_or(DaemonError::Interrupted)? {
+            Err(error) if cluster::is_transient(&error) => tracing::info!(%error, "waiting for sf-database"),
+            outcome => return outcome,
+        }
+        shutdown.unless(tokio::time::sleep(pause)).await.ok_or(DaemonError::Interrupted)?;
+        pause = (pause * 2).min(MAX_BACKOFF);
+    }
+}

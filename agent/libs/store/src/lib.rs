@@ -1,1 +1,21 @@
-//! placeholder
+//! MariaDB: sessions, schema, transactions, and one module per domain with its queries.
+//!
+//! Functions of a domain take a session inside a transaction that the runner opened ([`transaction()`]) and a
+//! [`TxContext`]; they answer with the messages of `sf_protos` or with small structs. All SQL of the product is here.
+
+pub mod clock;
+pub mod conn;
+pub mod context;
+pub mod error;
+pub mod lookup;
+pub mod page;
+pub mod sql;
+pub mod statements;
+mod transaction;
+pub mod types;
+pub mod wire;
+
+pub use conn::{ConnectOptions, Conn, Endpoint, Pool};
+pub use context::{Fence, Settings, TxContext, Wake};
+pub use error::{Fault, StoreError, StoreResult, reason};
+pub use transaction::{Deadline, limit_statements, transaction};

@@ -1,0 +1,162 @@
+//! Connections to MariaDB: where it is, how every session is set up, and the pool.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::{AsyncMysqlConnection, SimpleAsyncConnection};
+use futures::FutureExt;
+use mysql_async::OptsBuilder;
+use sf_config::DatabaseConfig;
+use sf_model::Secret;
+
+use crate::error::{StoreError, StoreResult};
+
+/// One session with MariaDB.
+pub type Conn = AsyncMysqlConnection;
+/// The sessions of one process.
+pub type Pool = diesel_async::pooled_connection::bb8::Pool<Conn>;
+/// A session lent by the pool.
+pub type PooledConn<'a> = diesel_async::pooled_connection::bb8::PooledConnection<'a, Conn>;
+
+/// Statement limit of a session in seconds; a call with a shorter deadline lowers it for itself.
+pub const MAX_STATEMENT_SECONDS: u64 = 30;
+/// Time to obtain a session before the database counts as unreachable.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What every session starts with. READ COMMITTED, because under REPEATABLE READ with `innodb_snapshot_isolation` a
+/// plain SELECT before a guarded UPDATE fails with error 1020. English messages, because the driver passes on the
+/// text of an error and not its number: see `error.rs`.
+const SESSION: [&str; 3] = [
+    "SET NAMES utf8mb4",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION time_zone = '+00:00', lc_messages = 'en_US', \
+     sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY', \
+     innodb_lock_wait_timeout = 5, max_statement_time = 30, idle_transaction_timeout = 15",
+];
+
+/// Where MariaDB listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A unix socket.
+    Socket(PathBuf),
+    /// A host and a port.
+    Tcp {
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+}
+
+/// How to open a session.
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// As whom.
+    pub user: String,
+    /// The user's password, if it has one.
+    pub password: Option<Arc<Secret<String>>>,
+    /// The schema; none only for tools that create it.
+    pub database: Option<String>,
+}
+
+impl ConnectOptions {
+    /// For the user that runs transactions.
+    ///
+    /// # Errors
+    /// The password cannot be read, or neither host nor socket is configured.
+    pub fn runtime(config: &DatabaseConfig) -> StoreResult<Self> {
+        let password = config.password().map_err(|e| StoreError::Setup(e.to_string()))?;
+        Self::new(config, config.mariadb_user.clone(), password)
+    }
+
+    /// For the user that changes the schema.
+    ///
+    /// # Errors
+    /// As [`ConnectOptions::runtime`].
+    pub fn schema(config: &DatabaseConfig) -> StoreResult<Self> {
+        let (user, password) = config.schema_credentials().map_err(|e| StoreError::Setup(e.to_string()))?;
+        Self::new(config, user, password)
+    }
+
+    fn new(config: &DatabaseConfig, user: String, password: Option<Secret<String>>) -> StoreResult<Self> {
+        let endpoint = match (&config.mariadb_socket, &config.mariadb_host) {
+            (Some(socket), _) => Endpoint::Socket(socket.clone()),
+            (None, Some(host)) => Endpoint::Tcp { host: host.clone(), port: config.mariadb_port },
+            (None, None) => {
+                let text = "set mariadb_host or mariadb_socket in database.yaml";
+                return Err(StoreError::Setup(text.to_owned()));
+            }
+        };
+        let database = Some(config.mariadb_database.clone());
+        Ok(Self { endpoint, user, password: password.map(Arc::new), database })
+    }
+
+    /// The same server and user with another schema.
+    pub fn with_database(&self, database: Option<&str>) -> Self {
+        Self { database: database.map(str::to_owned), ..self.clone() }
+    }
+
+    fn driver_options(&self) -> OptsBuilder {
+        let options = OptsBuilder::default()
+            .user(Some(self.user.clone()))
+            .pass(self.password.as_ref().map(|p| p.expose().clone()))
+            .db_name(self.database.clone())
+            // diesel caches statements itself.
+            .stmt_cache_size(0)
+            // Rows that a guard matched, whether or not their values changed.
+            .client_found_rows(true)
+            .prefer_socket(false)
+            .init(SESSION.to_vec());
+        match &self.endpoint {
+            Endpoint::Socket(path) => options.socket(Some(path.display().to_string())),
+            Endpoint::Tcp { host, port } => {
+                options.ip_or_hostname(host.clone()).tcp_port(*port).tcp_nodelay(true)
+            }
+        }
+    }
+}
+
+/// Opens one session.
+///
+/// # Errors
+/// [`StoreError::Unreachable`] when nothing listens or it does not answer in time; [`StoreError::Setup`] when it refuses.
+pub async fn connect(options: &ConnectOptions) -> StoreResult<Conn> {
+    let opening = establish(options.clone());
+    match tokio::time::timeout(CONNECT_TIMEOUT, opening).await {
+        Ok(opened) => opened.map_err(StoreError::from_connection),
+        Err(_) => Err(StoreError::Unreachable("MariaDB does not answer".to_owned())),
+    }
+}
+
+/// A pool of at most `size` sessions. It opens them when they are needed, so an unreachable server is not an error here.
+pub fn pool(options: &ConnectOptions, size: u32) -> Pool {
+    let options = options.clone();
+    let mut config = ManagerConfig::<Conn>::default();
+    config.custom_setup = Box::new(move |_| establish(options.clone()).boxed());
+    // A session that died while it was idle is found out here and not by a mutation.
+    config.recycling_method = RecyclingMethod::Verified;
+    let manager = AsyncDieselConnectionManager::new_with_config("", config);
+    Pool::builder().max_size(size).connection_timeout(CONNECT_TIMEOUT).build_unchecked(manager)
+}
+
+/// Takes a session from the pool.
+///
+/// # Errors
+/// [`StoreError::Unreachable`] when none can be had in time.
+pub async fn checkout(pool: &Pool) -> StoreResult<PooledConn<'_>> {
+    pool.get().await.map_err(StoreError::from_pool)
+}
+
+async fn establish(options: ConnectOptions) -> diesel::ConnectionResult<Conn> {
+    let connecting = mysql_async::Conn::new(options.driver_options()).await;
+    let session = connecting.map_err(|e| diesel::ConnectionError::BadConnection(e.to_string()))?;
+    let mut conn = Conn::try_from(session).await?;
+    crate::statements::observe(&mut conn);
+    // Galera only: read what other gateways have committed. The variable does not exist in builds without it.
+    let _unknown_variable = conn.batch_execute("SET SESSION wsrep_sync_wait = 1").await;
+    Ok(conn)
+}

@@ -1,0 +1,26 @@
+-- The last publication of each node. Columns are what decisions read, `extra` is the rest.
+CREATE TABLE IF NOT EXISTS node_metrics (
+    node_uuid UUID NOT NULL,
+    sampled_at DATETIME(6) NOT NULL,
+    cpu_threads INT UNSIGNED NOT NULL,
+    cpu_schedulable INT UNSIGNED NOT NULL,
+    cpu_max_per_instance INT UNSIGNED NOT NULL,
+    cpu_load_1 DOUBLE NOT NULL,
+    cpu_load_5 DOUBLE NOT NULL,
+    cpu_load_15 DOUBLE NOT NULL,
+    memory_max_mb BIGINT UNSIGNED NOT NULL,
+    memory_available_mb BIGINT UNSIGNED NOT NULL,
+    memory_reserved_mb BIGINT UNSIGNED NOT NULL,
+    ksm_active BOOLEAN NOT NULL,
+    disk_free_instances BIGINT UNSIGNED NOT NULL,
+    disk_instances_allocated BIGINT UNSIGNED NOT NULL,
+    disk_reservation_gb DOUBLE NOT NULL,
+    disk_busy_time_delta_per_second DOUBLE NOT NULL,
+    memory_total_instance_actual_mb BIGINT UNSIGNED NOT NULL,
+    cpu_total_instance_vcpus INT UNSIGNED NOT NULL,
+    instances_total INT UNSIGNED NOT NULL,
+    instances_active INT UNSIGNED NOT NULL,
+    node_queue_waiting INT UNSIGNED NOT NULL,
+    extra JSON NOT NULL,
+    PRIMARY KEY (node_uuid)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;

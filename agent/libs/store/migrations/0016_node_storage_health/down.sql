@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS node_storage_health;

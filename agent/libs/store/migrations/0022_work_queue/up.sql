@@ -1,0 +1,26 @@
+-- `serial_slot` is held while the row is claimed: at most one claimed row per serial key in the cluster.
+CREATE TABLE IF NOT EXISTS work_queue (
+    id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    operation_uuid UUID NOT NULL,
+    node_uuid UUID NOT NULL,
+    priority TINYINT UNSIGNED NOT NULL,
+    enqueued_at DATETIME(6) NOT NULL,
+    available_at DATETIME(6) NOT NULL,
+    unmet_dependencies INT UNSIGNED NOT NULL,
+    serial_key VARCHAR(191) CHARACTER SET ascii NULL,
+    serial_slot VARCHAR(191) CHARACTER SET ascii NULL,
+    claim_token UUID NULL,
+    claimed_by_node UUID NULL,
+    claimed_by_daemon VARCHAR(32) CHARACTER SET ascii NULL,
+    claimed_by_incarnation UUID NULL,
+    claim_expires_at DATETIME(6) NULL,
+    deliveries INT UNSIGNED NOT NULL DEFAULT 0,
+    defer_count INT UNSIGNED NOT NULL DEFAULT 0,
+    defer_reason TEXT NULL,
+    PRIMARY KEY (id),
+    UNIQUE KEY one_per_operation (operation_uuid),
+    UNIQUE KEY one_claimed (serial_slot),
+    KEY by_lane (node_uuid, priority, available_at),
+    KEY by_claim (claim_token),
+    KEY by_expiry (claim_expires_at)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;

@@ -1,0 +1,28 @@
+-- Schedules of operations that repeat.
+CREATE TABLE IF NOT EXISTS recurring_operations (
+    uuid UUID NOT NULL,
+    namespace VARCHAR(255) COLLATE utf8mb4_bin NULL,
+    name VARCHAR(255) COLLATE utf8mb4_bin NOT NULL,
+    schedule_kind VARCHAR(32) CHARACTER SET ascii NOT NULL,
+    interval_seconds INT UNSIGNED NULL,
+    cron_expression VARCHAR(255) CHARACTER SET ascii NULL,
+    jitter_seconds INT UNSIGNED NOT NULL DEFAULT 0,
+    template_type VARCHAR(64) CHARACTER SET ascii NOT NULL,
+    arguments JSON NOT NULL,
+    overlap VARCHAR(32) CHARACTER SET ascii NOT NULL,
+    catch_up VARCHAR(32) CHARACTER SET ascii NOT NULL,
+    circuit_k SMALLINT UNSIGNED NOT NULL,
+    consecutive_failures INT UNSIGNED NOT NULL DEFAULT 0,
+    next_fire_at DATETIME(6) NULL,
+    last_fired_at DATETIME(6) NULL,
+    last_operation_uuid UUID NULL,
+    state VARCHAR(32) CHARACTER SET ascii NOT NULL,
+    state_changed_at DATETIME(6) NOT NULL,
+    state_message TEXT NULL,
+    created_at DATETIME(6) NOT NULL,
+    version SMALLINT UNSIGNED NOT NULL,
+    row_version BIGINT UNSIGNED NOT NULL DEFAULT 1,
+    PRIMARY KEY (uuid),
+    KEY by_namespace (namespace, name),
+    KEY by_next (state, next_fire_at)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;

@@ -123,7 +123,6 @@ impl Drainer {
             return Ok(if blocked { Found::Blocked } else { Found::Full });
         }
         self.deliver(events).await?;
-        self.backoff = Duration::ZERO;
         gauges::backoff(0.0);
         Ok(if full { Found::Full } else { Found::Some })
     }
@@ -161,57 +160,66 @@ impl Drainer {
     /// Sends events, in halves where the whole is refused, and settles each part as soon as its fate is known.
     async fn deliver(&mut self, events: Vec<(i64, pb::Event)>) -> Result<(), String> {
         let mut parts = vec![events];
+        let mut suspects = Vec::new();
+        let mut any_taken = false;
+        let mut splitting = false;
         while let Some(part) = parts.pop() {
             let (sequences, messages): (Vec<i64>, Vec<pb::Event>) = part.iter().cloned().unzip();
-            match self.sink.record_batch(messages).await {
+            let error = match self.sink.record_batch(messages).await {
                 Ok(results) if results.len() == sequences.len() => {
                     gauges::batch("ok");
+                    any_taken = true;
                     self.internal_errors = 0;
+                    self.backoff = Duration::ZERO;
                     self.settle(&sequences, results).await.map_err(|e| e.to_string())?;
+                    continue;
                 }
                 Ok(_) => return Err(retry("the answer does not match the batch")),
-                Err(error) => {
-                    let why = error.to_string();
-                    if !self.is_to_split(&error) {
-                        return Err(retry(&why));
-                    }
-                    gauges::batch("split");
-                    self.split(part, &why, &mut parts).await.map_err(|e| e.to_string())?;
+                Err(error) => error,
+            };
+            if !self.is_to_split(&error, splitting) {
+                return Err(retry(&error.to_string()));
+            }
+            gauges::batch("split");
+            splitting = true;
+            match part.as_slice() {
+                [(sequence, _)] if matches!(error, SinkError::Internal { .. }) => {
+                    suspects.push((*sequence, error))
                 }
+                [(sequence, _)] => self.condemn(vec![(*sequence, error)]).await?,
+                _ => halve(part, &mut parts),
             }
         }
-        Ok(())
+        // A tier that fails on everything is broken itself: only beside a success is a failure the event's own fault.
+        if !suspects.is_empty() && !any_taken {
+            return Err(retry("the database tier fails inside"));
+        }
+        self.condemn(suspects).await
     }
 
-    fn is_to_split(&mut self, error: &SinkError) -> bool {
+    fn is_to_split(&mut self, error: &SinkError, splitting: bool) -> bool {
         match error {
             SinkError::Retry(_) => false,
             SinkError::Refused(_) => true,
             SinkError::Internal { healthy, .. } => {
                 self.internal_errors = if *healthy { self.internal_errors + 1 } else { 0 };
-                self.internal_errors >= SUSPICION
+                *healthy && (splitting || self.internal_errors >= SUSPICION)
             }
         }
     }
 
-    /// Two halves instead of a refused batch; an event that is refused alone is quarantined.
-    async fn split(
-        &mut self,
-        mut part: Vec<(i64, pb::Event)>,
-        why: &str,
-        parts: &mut Vec<Vec<(i64, pb::Event)>>,
-    ) -> Result<(), SpoolError> {
-        if let [(sequence, event)] = part.as_slice() {
-            tracing::error!(event_uuid = %event.event_uuid, why, "an event is refused for good and is quarantined");
-            gauges::quarantined("refused");
-            let refused = vec![(*sequence, format!("refused: {why}"))];
-            return self.spool.settle(SettleRows { refused, ..SettleRows::default() }).await;
+    /// Moves events that no attempt can deliver out of the way.
+    async fn condemn(&self, condemned: Vec<(i64, SinkError)>) -> Result<(), String> {
+        if condemned.is_empty() {
+            return Ok(());
         }
-        let later = part.split_off(part.len() / 2);
-        // The earlier half is taken next, which keeps the order.
-        parts.push(later);
-        parts.push(part);
-        Ok(())
+        let mut settle = SettleRows::default();
+        for (sequence, error) in condemned {
+            tracing::error!(sequence, %error, "an event is refused for good and is quarantined");
+            gauges::quarantined("refused");
+            settle.refused.push((sequence, format!("refused: {error}")));
+        }
+        self.spool.settle(settle).await.map_err(|e| e.to_string())
     }
 
     async fn settle(&self, sequences: &[i64], results: Vec<pb::EventResult>) -> Result<(), SpoolError> {
@@ -262,6 +270,13 @@ impl Drainer {
             }
         }
     }
+}
+
+/// Two halves instead of one part; the earlier is taken next, which keeps the order.
+fn halve(mut part: Vec<(i64, pb::Event)>, parts: &mut Vec<Vec<(i64, pb::Event)>>) {
+    let later = part.split_off(part.len() / 2);
+    parts.push(later);
+    parts.push(part);
 }
 
 fn retry(why: &str) -> String {

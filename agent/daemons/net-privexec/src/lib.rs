@@ -1,1 +1,45 @@
-//! placeholder
+//! `sf-net-privexec`: the only process that changes the network of a node (`networking.md` §10).
+//!
+//! It consists of a worker, which speaks netlink and nftables, and a helper process, which may do the one thing the
+//! worker may not: enter namespaces. No program is ever executed. `sf-net` reaches the worker over a unix socket with
+//! typed intents; names, rules and commands cannot be expressed there.
+
+mod announcer;
+mod calls;
+mod error;
+mod helper;
+mod inventory;
+mod options;
+mod persist;
+mod purge;
+mod server;
+mod service;
+mod spaces;
+mod sys;
+mod worker;
+
+use std::sync::Arc;
+
+use sf_config::NodeConfig;
+use sf_runtime::Shutdown;
+
+pub use error::PrivexecError;
+pub use options::Options;
+pub use purge::purge;
+pub use server::Server;
+
+/// Serves until shutdown is asked for. Kernel state stays as it is when this ends.
+///
+/// # Errors
+/// The helper cannot be started, the socket cannot be bound, or the kernel lacks something the network needs.
+pub async fn run(config: Arc<NodeConfig>, shutdown: Shutdown) -> Result<(), PrivexecError> {
+    let options = Options::from_config(&config);
+    // Everything below blocks; the runtime's workers only wait for the end.
+    let server = tokio::task::spawn_blocking(move || Server::start(options))
+        .await
+        .map_err(|error| PrivexecError::Thread(error.to_string()))??;
+    shutdown.requested().await;
+    tokio::task::spawn_blocking(move || server.stop())
+        .await
+        .map_err(|error| PrivexecError::Thread(error.to_string()))
+}

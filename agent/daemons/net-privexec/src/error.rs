@@ -1,0 +1,28 @@
+//! Errors of the daemon itself. Errors of calls are data: see [`sf_netstate::NetError`].
+
+use std::io;
+
+use sf_netstate::NetError;
+
+/// Why the daemon cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivexecError {
+    /// The helper process could not be started.
+    #[error("the namespace helper cannot be started: {0}; CAP_SYS_ADMIN is needed")]
+    Helper(#[source] io::Error),
+    /// A file or socket could not be made.
+    #[error("{path}: {source}")]
+    Path {
+        /// The path.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refused the sockets the worker needs.
+    #[error("the kernel's network interfaces cannot be used: {0}; CAP_NET_ADMIN is needed")]
+    Kernel(#[from] NetError),
+    /// A thread could not be started or ended badly.
+    #[error("a worker thread failed: {0}")]
+    Thread(String),
+}

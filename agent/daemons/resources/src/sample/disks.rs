@@ -1,0 +1,85 @@
+//! Space below the storage path, file systems counted once.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::sys::statvfs::statvfs;
+use sf_config::NodeConfig;
+use walkdir::WalkDir;
+
+use super::Sample;
+
+/// Folders whose free space is reported, by the name in the contract.
+const FOLDERS: [(&str, &str); 6] = [
+    ("sfroot", ""),
+    ("blobs", "blobs"),
+    ("events", "spool"),
+    ("image_cache", "image_cache"),
+    ("instances", "instances"),
+    ("uploads", "uploads"),
+];
+
+/// Fills in the disk figures.
+pub(super) fn collect(config: &NodeConfig, sample: &mut Sample) -> Result<(), String> {
+    let mut distinct: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+    let mut problem = Ok(());
+    for (name, folder) in FOLDERS {
+        let path = config.storage_path.join(folder);
+        match space(&path) {
+            Ok((id, total, free)) => {
+                sample.put(&format!("disk_free_{name}"), free);
+                distinct.insert(id, (total, free));
+                if name == "instances" {
+                    sample.typed.disk_free_instances = free;
+                }
+            }
+            // A node that hosts no instances has no folder for them.
+            Err(error) if path.exists() => problem = Err(error),
+            Err(_) => {}
+        }
+    }
+    let total: u64 = distinct.values().map(|(total, _)| total).sum();
+    let free = distinct.values().map(|(_, free)| *free).min().unwrap_or(0);
+    let used: u64 = distinct.values().map(|(total, free)| total.saturating_sub(*free)).sum();
+    sample.put("disk_total", total);
+    sample.put("disk_used", used);
+    sample.put("disk_free", free);
+    sample.typed.disk_instances_allocated = allocated(&config.storage_path.join("instances"));
+    sample.typed.disk_reservation_gb = config.node_disk_reservation_gb;
+    sample.put("disk_instances_allocated", sample.typed.disk_instances_allocated);
+    sample.put("disk_reservation_gb", config.node_disk_reservation_gb);
+    problem
+}
+
+/// File system id, bytes in all, bytes a user may still take.
+fn space(path: &Path) -> Result<(u64, u64, u64), String> {
+    let facts = statvfs(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let id = std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?.dev();
+    let unit = facts.fragment_size();
+    Ok((id, facts.blocks().saturating_mul(unit), facts.blocks_available().saturating_mul(unit)))
+}
+
+/// Bytes of blocks that files below a folder really occupy. Files that vanish meanwhile count nothing.
+fn allocated(folder: &Path) -> u64 {
+    let files = WalkDir::new(folder).into_iter().flatten();
+    files
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|facts| facts.is_file())
+        .map(|facts| facts.blocks() * 512)
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sparse_files_count_what_they_occupy() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::File::create(dir.path().join("sparse")).unwrap().set_len(1 << 30).unwrap();
+        assert!(allocated(dir.path()) < 1 << 20);
+        let (_, total, free) = space(dir.path()).unwrap();
+        assert!(total >= free && total > 0);
+    }
+}

@@ -148,8 +148,9 @@ pub fn mark(socket: &mut RouteSocket, index: u32, alias: &str) -> Result<(), Net
 
 /// Sets the bridge options of every network bridge.
 pub fn set_bridge(socket: &mut RouteSocket, index: u32, spec: &BridgeSpec) -> Result<(), NetError> {
-    let options = vec![
-        InfoBridge::StpState(if spec.stp { BridgeStpState::KernelStp } else { BridgeStpState::Disabled }),
+    // The kernel looks at the delay before the protocol, and refuses 0 while the protocol runs: two messages.
+    let protocol = if spec.stp { BridgeStpState::KernelStp } else { BridgeStpState::Disabled };
+    let others = vec![
         InfoBridge::ForwardDelay(spec.forward_delay),
         InfoBridge::AgeingTime(spec.ageing),
         InfoBridge::MulticastSnooping(spec.snooping),
@@ -157,11 +158,11 @@ pub fn set_bridge(socket: &mut RouteSocket, index: u32, spec: &BridgeSpec) -> Re
         InfoBridge::NfCallIp6Tables(spec.netfilter),
         InfoBridge::NfCallArpTables(spec.netfilter),
     ];
-    let info = LinkAttribute::LinkInfo(vec![
-        LinkInfo::Kind(InfoKind::Bridge),
-        LinkInfo::Data(InfoData::Bridge(options)),
-    ]);
-    change(socket, index, vec![info], "bridge options")?;
+    for options in [vec![InfoBridge::StpState(protocol)], others] {
+        let data = LinkInfo::Data(InfoData::Bridge(options));
+        let info = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge), data]);
+        change(socket, index, vec![info], "bridge options")?;
+    }
     let mut conf = InetDevConf::default();
     conf.arp_ignore = spec.arp_ignore;
     let af = AfSpecUnspec::Inet(vec![AfSpecInet::DevConfRequest(conf)]);

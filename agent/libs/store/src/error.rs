@@ -127,6 +127,8 @@ pub enum Fault {
     Timeout,
     /// A unique key is taken.
     Duplicate,
+    /// A value does not fit its column.
+    Data,
     /// Something else.
     Other,
 }
@@ -222,8 +224,10 @@ impl From<DieselError> for StoreError {
 /// what there is to go by. Errors that are not from the server begin with the driver's own words.
 fn classify(error: &DieselError) -> Fault {
     let DieselError::DatabaseError(kind, information) = error else { return Fault::Other };
-    if matches!(kind, DatabaseErrorKind::UniqueViolation) {
-        return Fault::Duplicate;
+    match kind {
+        DatabaseErrorKind::UniqueViolation => return Fault::Duplicate,
+        DatabaseErrorKind::NotNullViolation | DatabaseErrorKind::CheckViolation => return Fault::Data,
+        _ => {}
     }
     let text = information.message();
     // (beginning or part of the message, meaning)
@@ -232,6 +236,10 @@ fn classify(error: &DieselError) -> Fault {
         ("WSREP detected deadlock", Fault::Conflict("certification")),
         ("Lock wait timeout exceeded", Fault::Conflict("lock-wait")),
         ("Record has changed since last read", Fault::Conflict("snapshot")),
+        ("Incorrect ", Fault::Data),
+        ("Data too long", Fault::Data),
+        ("Out of range value", Fault::Data),
+        ("CONSTRAINT", Fault::Data),
         ("--read-only", Fault::ReadOnly),
         ("max_statement_time exceeded", Fault::Timeout),
         ("Input/output error", Fault::Unreachable),

@@ -3,14 +3,23 @@
 //! Functions of a domain take a session inside a transaction that the runner opened ([`transaction()`]) and a
 //! [`TxContext`]; they answer with the messages of `sf_protos` or with small structs. All SQL of the product is here.
 
+pub mod capacity;
 pub mod clock;
+pub mod compat;
+pub mod config;
+pub mod events;
+pub mod locks;
+pub mod migrate;
 pub mod conn;
 pub mod context;
 pub mod error;
 pub mod lookup;
+pub mod mutations;
 pub mod page;
 pub mod sql;
 pub mod statements;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transaction;
 pub mod types;
 pub mod wire;

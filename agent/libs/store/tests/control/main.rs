@@ -1,0 +1,3 @@
+//! The control plane's part of the store against a real MariaDB.
+
+mod schema;

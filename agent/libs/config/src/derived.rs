@@ -178,8 +178,8 @@ fn given_pairs(pairs: &[(&str, &str)], keys: &[crate::KeySpec]) -> (GivenMap, Ve
     (given, problems)
 }
 
-/// `host`, `host:port`, `[v6]:port` or a bare IPv6 address.
-fn split_endpoint(text: &str, default_port: u16) -> (String, u16) {
+/// Host and port of `host`, `host:port`, `[v6]:port` or a bare IPv6 address.
+pub fn split_endpoint(text: &str, default_port: u16) -> (String, u16) {
     if text.parse::<IpAddr>().is_ok() {
         return (text.to_owned(), default_port);
     }

@@ -15,7 +15,11 @@ impl ConfigValue for Arc<Secret<String>> {
     const KIND: Kind = Kind::Text;
 
     fn parse(text: &str) -> Result<Self, String> {
-        if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(Arc::new(Secret::new(text.to_owned()))) }
+        if text.is_empty() {
+            Err("must not be empty".to_owned())
+        } else {
+            Ok(Arc::new(Secret::new(text.to_owned())))
+        }
     }
 
     fn render(&self) -> String {

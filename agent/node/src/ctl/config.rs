@@ -1,0 +1,68 @@
+//! `config check` and `config show`: the configuration of this node, without any other machine.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+use sf_config::{Shown, Sources, check_file, load_database, load_node, show};
+
+use crate::answer::{Answer, table};
+use crate::failure::Failure;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Read everything a daemon would read and say all that is wrong.
+    Check {
+        /// Check this one file by itself.
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
+    /// Print every key with its value and where it comes from.
+    Show {
+        /// Print secrets in clear.
+        #[arg(long)]
+        show_secrets: bool,
+    },
+}
+
+pub(crate) fn execute(command: ConfigCommand, sources: &Sources) -> Result<Answer, Failure> {
+    match command {
+        ConfigCommand::Check { file: Some(file) } => {
+            check_file(&file)?;
+            Ok(fine(Vec::new()))
+        }
+        ConfigCommand::Check { file: None } => {
+            let mut warnings = load_node(sources)?.warnings;
+            if sources.database_file.exists() {
+                warnings.extend(load_database(sources)?.warnings);
+            }
+            Ok(fine(warnings))
+        }
+        ConfigCommand::Show { show_secrets } => {
+            let node = load_node(sources)?;
+            let mut shown = show(&node.config, show_secrets);
+            let mut origins = node.origins;
+            if sources.database_file.exists() {
+                let database = load_database(sources)?;
+                shown.extend(show(&database.config, show_secrets));
+                origins.extend(database.origins);
+            }
+            let origin =
+                |key: &Shown| origins.get(key.spec.name).cloned().unwrap_or_else(|| "default".to_owned());
+            let values: Map<String, Value> = shown
+                .iter()
+                .map(|key| (key.spec.name.to_owned(), json!({ "value": key.text, "origin": origin(key) })))
+                .collect();
+            let rows = shown.iter().map(|key| vec![key.spec.name.to_owned(), key.text.clone(), origin(key)]);
+            Ok(Answer::new(json!({ "config": values }), table(&["key", "value", "from"], rows)))
+        }
+    }
+}
+
+fn fine(mut warnings: Vec<String>) -> Answer {
+    warnings.sort();
+    warnings.dedup();
+    let mut text = warnings.iter().map(|w| format!("warning: {w}\n")).collect::<String>();
+    text.push_str("the configuration is valid");
+    Answer::new(json!({ "valid": true, "warnings": warnings }), text)
+}

@@ -1,0 +1,81 @@
+//! `sf-ctl`: one file per group of commands. Every command answers with an [`Answer`] and has a JSON form.
+
+mod cluster_config;
+mod config;
+pub(crate) mod database;
+mod gateway;
+mod locks;
+mod node;
+mod schema;
+mod spool;
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use sf_config::{NodeConfig, Sources, load_node};
+
+use crate::answer::Answer;
+use crate::cli::Common;
+use crate::failure::Failure;
+use crate::run;
+pub(crate) use gateway::until_serving;
+
+/// A command of the operator.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ctl {
+    /// Check or show the configuration of this node.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Say whether the configured MariaDB can be used.
+    CheckMariadb,
+    /// Bring the schema to the version of this binary.
+    EnsureMariadbSchema(schema::EnsureOptions),
+    /// Ask a gateway of the database tier whether it serves.
+    GatewayHealth {
+        /// Gateway to ask, with an optional port; the configured ones by default.
+        #[arg(long)]
+        host: Option<String>,
+        /// Seconds to wait until it serves.
+        #[arg(long, default_value_t = 5)]
+        timeout: u64,
+    },
+    /// Register, inspect and change nodes.
+    #[command(subcommand)]
+    Node(node::NodeCommand),
+    /// Look into the event spools of this node.
+    #[command(subcommand)]
+    Spool(spool::SpoolCommand),
+    /// Keys that are the same for the whole cluster.
+    #[command(subcommand)]
+    ClusterConfig(cluster_config::ClusterConfigCommand),
+    /// List the cluster locks.
+    ListLocks,
+    /// Show what waits in the work queues.
+    QueueStatus,
+}
+
+/// Does what was asked for.
+pub(crate) fn execute(command: Ctl, common: &Common) -> Result<Answer, Failure> {
+    // A second initialisation in tests is harmless.
+    let _ = sf_runtime::log::start_plain(common.verbose);
+    let sources = Sources::in_directory(&common.config_dir);
+    let node = || -> Result<NodeConfig, Failure> { Ok(load_node(&sources)?.config) };
+    match command {
+        Ctl::Config(command) => config::execute(command, &sources),
+        Ctl::Spool(command) => spool::execute(command, &node()?),
+        other => run::runtime()?.block_on(async {
+            match other {
+                Ctl::CheckMariadb => schema::check(&sources).await,
+                Ctl::EnsureMariadbSchema(options) => schema::ensure(&sources, options).await,
+                Ctl::GatewayHealth { host, timeout } => {
+                    gateway::health(host, Duration::from_secs(timeout), || node()).await
+                }
+                Ctl::Node(command) => node::execute(command, &node()?).await,
+                Ctl::ClusterConfig(command) => cluster_config::execute(command, &node()?).await,
+                Ctl::ListLocks => locks::list(&node()?).await,
+                Ctl::QueueStatus => locks::queues(&node()?).await,
+                Ctl::Config(_) | Ctl::Spool(_) => Err(anyhow::anyhow!("handled above").into()),
+            }
+        }),
+    }
+}

@@ -1,0 +1,143 @@
+//! The private libvirt. It survives this process, as the guests that it runs do.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::layout::{Layout, write_whole};
+use super::process;
+use super::space::{DIRECTORIES, MADE, PATIENCE, pid_file};
+use crate::failure::{Exit, Failure};
+
+const LIBVIRTD: &str = "libvirtd";
+const VIRTLOGD: &str = "virtlogd";
+
+/// Only root reaches the socket, below a directory of the agent.
+const LIBVIRTD_CONF: &str = r#"auth_unix_rw = "none"
+unix_sock_rw_perms = "0700"
+unix_sock_ro_perms = "0700"
+log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
+"#;
+
+const VIRTLOGD_CONF: &str = r#"log_outputs = "3:file:/var/log/libvirt/virtlogd.log"
+"#;
+
+/// Guests run as root without control groups, labels or namespaces of their own: a machine on which one tries the
+/// system may be a container that offers none of them. A cluster uses the libvirt of its distribution.
+const QEMU_CONF: &str = r#"user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+security_driver = "none"
+cgroup_controllers = []
+namespaces = []
+stdio_handler = "logd"
+"#;
+
+/// The libvirt of a data directory. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Libvirt {
+    layout: Layout,
+}
+
+impl Libvirt {
+    /// Takes over what runs and starts what does not.
+    pub(super) async fn bring_up(layout: &Layout) -> Result<Self, Failure> {
+        let libvirt = Self { layout: layout.clone() };
+        libvirt.make()?;
+        libvirt.start().await?;
+        Ok(libvirt)
+    }
+
+    /// Starts what died. Guests go on meanwhile, and libvirt finds them again.
+    pub(super) async fn revive(&self) -> Result<(), Failure> {
+        if self.alive(LIBVIRTD).is_some() && self.alive(VIRTLOGD).is_some() {
+            return Ok(());
+        }
+        tracing::warn!("libvirt died and is started again");
+        self.start().await
+    }
+
+    /// Ends libvirt. Guests go on.
+    pub(super) async fn stop(&self) {
+        stop(&self.layout).await;
+    }
+
+    fn make(&self) -> Result<(), Failure> {
+        let root = self.layout.libvirt();
+        for (_, inside) in DIRECTORIES {
+            let path = root.join(inside);
+            fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+        }
+        let files =
+            [("libvirtd.conf", LIBVIRTD_CONF), ("virtlogd.conf", VIRTLOGD_CONF), ("qemu.conf", QEMU_CONF)];
+        for (name, text) in files {
+            write_whole(&root.join("etc").join(name), text, 0o644)?;
+        }
+        // Daemons outside the namespace find pid files of guests here.
+        let link = self.layout.run().join("libvirt");
+        if !link.exists() {
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(root.join("run"), &link)
+                .context("the run directory of libvirt cannot be linked")?;
+        }
+        Ok(())
+    }
+
+    async fn start(&self) -> Result<(), Failure> {
+        let program = std::env::current_exe().context("the agent cannot find its own program")?;
+        let mut command = Command::new(program);
+        command.arg("libvirt-space").arg("--directory").arg(self.layout.libvirt());
+        if let Some(pid) = self.alive(LIBVIRTD).or_else(|| self.alive(VIRTLOGD)) {
+            command.arg("--join").arg(pid.to_string());
+        }
+        let made = tokio::task::spawn_blocking(move || command.output()).await;
+        let output =
+            made.context("libvirt's start was cut short")?.context("the agent cannot be run again")?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(Failure::say(
+                Exit::Unreachable,
+                format!("the private libvirt does not start: {said}"),
+            ));
+        }
+        let socket = self.layout.libvirt_socket();
+        if process::within(PATIENCE, || process::accepts(&socket)).await {
+            return Ok(());
+        }
+        let log = self.layout.libvirt().join("log/libvirtd.log");
+        let why = format!("libvirt does not answer; the end of {}:{}", log.display(), process::tail(&log));
+        Err(Failure::say(Exit::Unreachable, why))
+    }
+
+    fn alive(&self, program: &str) -> Option<nix::unistd::Pid> {
+        process::alive(&pid_file(&self.layout.libvirt(), program), program)
+    }
+}
+
+/// Ends the libvirt of a directory and removes directories that were made for it elsewhere.
+pub(super) async fn stop(layout: &Layout) {
+    let directory = layout.libvirt();
+    for program in [LIBVIRTD, VIRTLOGD] {
+        if let Some(pid) = process::alive(&pid_file(&directory, program), program) {
+            process::end(pid, Duration::from_secs(30)).await;
+        }
+    }
+    let note = directory.join(MADE);
+    for outside in fs::read_to_string(&note).unwrap_or_default().lines() {
+        // Only if it is still empty: somebody else's libvirt may use it by now.
+        let _ = fs::remove_dir(Path::new(outside));
+    }
+    let _ = fs::remove_file(note);
+}
+
+/// Pids of both daemons, by name.
+pub(super) fn pids(layout: &Layout) -> Vec<(&'static str, i32)> {
+    let find = |program: &'static str| {
+        Some((program, process::alive(&pid_file(&layout.libvirt(), program), program)?.as_raw()))
+    };
+    [LIBVIRTD, VIRTLOGD].into_iter().filter_map(find).collect()
+}

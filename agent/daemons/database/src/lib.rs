@@ -1,4 +1,24 @@
 //! `sf-database`: the gateway between every daemon and MariaDB.
 //!
-//! (The shell of this crate — server, call table, runners, health, drain — is being written by the lead right now,
-//! 15:55. Register calls in `src/calls/<service>.rs`; see `table.rs`.)
+//! Any number of these run, all equal, none with state that another needs. A call is one domain operation and one
+//! transaction; what it is and who may make it stands in its proto file. The [`table`] binds each call to the store
+//! function that does it; nothing here contains SQL.
+
+mod caller;
+mod calls;
+mod health;
+mod overload;
+mod refresh;
+mod run;
+mod runner;
+mod serve;
+mod sink;
+mod state;
+mod status;
+mod table;
+mod waiters;
+
+pub use run::{DatabaseError, run};
+pub use serve::Server;
+pub use state::{Gateway, GatewayParts};
+pub use waiters::Waiters;

@@ -1,0 +1,138 @@
+//! Who calls, and whether they may.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use sf_protos::common::MutationContext;
+use sf_protos::{Call, CallScope};
+use sf_store::{Deadline, Fence, Settings, TxContext};
+use tonic::Status;
+
+use crate::status;
+
+/// Assumed when a caller sends no deadline.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// No call may take longer.
+const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+/// At most this many events travel with a mutation.
+const MAX_EVENTS: usize = 16;
+
+/// What the headers of a call say.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) daemon: String,
+    pub(crate) deadline: Deadline,
+    request_id: Option<String>,
+    traceparent: Option<String>,
+}
+
+impl Caller {
+    /// Reads the headers.
+    pub(crate) fn read(headers: &HeaderMap) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let timeout = text("grpc-timeout").and_then(|text| parse_timeout(&text)).unwrap_or(DEFAULT_TIMEOUT);
+        Self {
+            daemon: text("caller-daemon").unwrap_or_else(|| "unknown".to_owned()),
+            deadline: Deadline::after(timeout.min(MAX_TIMEOUT)),
+            request_id: text("x-request-id"),
+            traceparent: text("traceparent"),
+        }
+    }
+
+    /// Whether this daemon is on the call's list. Without certificates the claim is believed (`TLS_MODE` off).
+    pub(crate) fn may(&self, call: &Call) -> Result<(), Status> {
+        let listed = call.callers.iter().any(|name| match *name {
+            "all" => self.daemon != "ctl",
+            name => name == self.daemon,
+        });
+        // A caller that does not say who it is can be an older tool; it is believed only while claims are.
+        if listed || self.daemon == "unknown" {
+            Ok(())
+        } else {
+            Err(status::refused(format!("sf-{} may not call {}", self.daemon, call.method)))
+        }
+    }
+
+    /// The store's view of a call.
+    pub(crate) fn transaction(
+        &self,
+        call: &Call,
+        context: Option<&MutationContext>,
+        settings: std::sync::Arc<Settings>,
+    ) -> Result<TxContext, Status> {
+        let mut tx = TxContext::internal(settings, &format!("sf-{}", self.daemon));
+        tx.request_id.clone_from(&self.request_id);
+        tx.traceparent.clone_from(&self.traceparent);
+        let Some(context) = context else { return Ok(tx) };
+        if context.events.len() > MAX_EVENTS {
+            return Err(Status::invalid_argument(format!("a mutation carries at most {MAX_EVENTS} events")));
+        }
+        let parse = |text: &str| {
+            text.parse().map_err(|error| Status::invalid_argument(format!("mutation_id: {error}")))
+        };
+        tx.mutation_id = Some(parse(&context.mutation_id)?);
+        tx.request_id = context.request_id.clone().or(tx.request_id);
+        tx.traceparent = context.traceparent.clone().or(tx.traceparent);
+        tx.namespace.clone_from(&context.namespace);
+        tx.key_name.clone_from(&context.key_name);
+        tx.caller_node = context.caller_node.parse().ok();
+        tx.fence = context
+            .fence
+            .as_ref()
+            .map(|fence| Fence { lock_name: fence.lock_name.clone(), fence: fence.fence });
+        if call.scope == CallScope::Leader && tx.fence.is_none() {
+            return Err(status::refused(format!("{} needs the leader's fence", call.method)));
+        }
+        Ok(tx)
+    }
+}
+
+/// `grpc-timeout`: at most eight digits and a unit.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(amount.checked_mul(3600)?),
+        "M" => Duration::from_secs(amount.checked_mul(60)?),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sf_protos::Rpc;
+
+    fn caller(daemon: &str) -> Caller {
+        let mut headers = HeaderMap::new();
+        headers.insert("caller-daemon", daemon.parse().unwrap());
+        headers.insert("grpc-timeout", "1500m".parse().unwrap());
+        Caller::read(&headers)
+    }
+
+    #[test]
+    fn only_listed_daemons_may_call() {
+        let create = <sf_protos::networks::CreateNetworkRequest as Rpc>::CALL;
+        assert!(caller("api").may(&create).is_ok());
+        assert!(caller("net").may(&create).is_err());
+        let config = <sf_protos::config::GetClusterConfigRequest as Rpc>::CALL;
+        assert!(caller("net").may(&config).is_ok());
+    }
+
+    #[test]
+    fn deadlines_are_read_and_bounded() {
+        assert!(caller("api").deadline.left() <= Duration::from_millis(1500));
+        assert_eq!(parse_timeout("2M"), Some(Duration::from_secs(120)));
+        for bad in ["", "5", "x5S", "123456789S", "5x"] {
+            assert_eq!(parse_timeout(bad), None, "{bad}");
+        }
+        assert!(Caller::read(&HeaderMap::new()).deadline.left() <= DEFAULT_TIMEOUT);
+    }
+}

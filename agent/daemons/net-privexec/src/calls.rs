@@ -104,8 +104,15 @@ fn open_sockets(worker: &Worker, call: &pb::OpenServiceSocketsCall) -> Answer {
         return Err(NetError::InvalidIntent(format!("at most {MAX_SOCKETS} sockets at once")));
     }
     let network = network(&call.network_uuid)?;
-    let _alone = worker.network(network);
     let kinds: Vec<pb::SocketKind> = call.kinds().collect();
+    // Client sockets touch nothing that is kept, so a resolver need not wait for a render.
+    let client = |kind: &pb::SocketKind| matches!(kind, pb::SocketKind::UdpClient | pb::SocketKind::TcpClient);
+    if !kinds.is_empty() && kinds.iter().all(client) {
+        let opened = kinds.iter().map(|kind| worker.services.open_client(network, *kind)).collect::<Result<_, _>>()?;
+        let reply = pb::ServiceSocketsReply { kinds: call.kinds.clone(), generation: 0 };
+        return Ok((Outcome::ServiceSockets(reply), opened));
+    }
+    let _alone = worker.network(network);
     let (descriptors, generation) = worker.services.open(network, &kinds)?;
     let reply = pb::ServiceSocketsReply { kinds: call.kinds.clone(), generation };
     Ok((Outcome::ServiceSockets(reply), descriptors))

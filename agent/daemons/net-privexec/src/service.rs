@@ -68,6 +68,15 @@ impl ServiceSockets {
         Ok((descriptors, sockets.generation))
     }
 
+    /// A socket that is the caller's alone.
+    pub(crate) fn open_client(&self, network: NetworkId, kind: SocketKind) -> Result<OwnedFd, NetError> {
+        match kind {
+            SocketKind::UdpClient => self.spaces.open(network, OpenKind::UdpClient),
+            SocketKind::TcpClient => self.spaces.open(network, OpenKind::TcpClient),
+            other => Err(NetError::InvalidIntent(format!("{other:?} is not a client socket"))),
+        }
+    }
+
     /// Closes the worker's copies.
     pub(crate) fn close(&self, network: NetworkId) {
         self.kept.lock().networks.remove(&network);
@@ -85,10 +94,7 @@ impl ServiceSockets {
             SocketKind::Udp53 => OpenKind::Udp53(place.gateway),
             SocketKind::Tcp53 => OpenKind::Tcp53(place.gateway),
             SocketKind::Packet => OpenKind::Packet(place.index),
-            // Client sockets are the caller's alone.
-            SocketKind::UdpClient => return self.spaces.open(network, OpenKind::UdpClient),
-            SocketKind::TcpClient => return self.spaces.open(network, OpenKind::TcpClient),
-            SocketKind::Unspecified => return Err(NetError::InvalidIntent("a socket kind is not stated".into())),
+            other => return self.open_client(network, other),
         };
         let socket = match sockets.open.remove(&kind) {
             Some(socket) => socket,

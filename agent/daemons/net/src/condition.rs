@@ -1,0 +1,43 @@
+//! Conditions of the node: a gauge each, and an event when one appears or goes.
+
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
+use sf_daemon::DaemonContext;
+use sf_events::event;
+use sf_model::ObjectType;
+use sf_model::event::EventType;
+
+/// The conditions that stand.
+#[derive(Default)]
+pub(crate) struct Conditions {
+    standing: Mutex<BTreeSet<String>>,
+}
+
+impl Conditions {
+    /// Takes the conditions found now and tells what changed.
+    pub(crate) fn update(&self, context: &DaemonContext, found: &[String]) {
+        let found: BTreeSet<String> = found.iter().cloned().collect();
+        let before = std::mem::replace(&mut *self.standing.lock(), found.clone());
+        for name in found.difference(&before) {
+            tracing::warn!(condition = name, "a condition of this node's network appeared");
+            tell(context, name, 1.0, "network condition appeared");
+        }
+        for name in before.difference(&found) {
+            tell(context, name, 0.0, "network condition ended");
+        }
+    }
+
+    /// Whether a condition stands.
+    pub(crate) fn stands(&self, name: &str) -> bool {
+        self.standing.lock().contains(name)
+    }
+}
+
+fn tell(context: &DaemonContext, name: &str, value: f64, message: &str) {
+    metrics::gauge!("sf_net_condition", "name" => name.to_owned()).set(value);
+    let told = event(EventType::Audit, message)
+        .object(ObjectType::Node, &context.node.name)
+        .extra(serde_json::json!({ "condition": name }));
+    context.events.record_detached(told);
+}

@@ -1,0 +1,111 @@
+//! Rendering one network: the intent, the kernel, the services, the report.
+
+use std::time::Instant;
+
+use sf_gateway::CallClass;
+use sf_model::NetworkId;
+use sf_netstate::wire::CallError;
+use sf_protos::net_privexec::{NetworkIntent, Presence, RenderReply};
+use sf_protos::networks::{GetNetworkIntentRequest, ReportRenderReply, ReportRenderRequest};
+
+use crate::error::NetError;
+use crate::host;
+use crate::record::{self, Reason};
+use crate::state::State;
+
+/// What a render came to.
+pub(crate) struct Rendered {
+    /// Generation of the intent.
+    pub(crate) generation: u64,
+    /// `present` or `absent`.
+    pub(crate) outcome: &'static str,
+    /// Number of changes.
+    pub(crate) changes: usize,
+}
+
+/// Reads the newest intent of a network and renders it.
+pub(crate) async fn newest(state: &State, network: NetworkId, reason: Reason) -> Result<Rendered, NetError> {
+    let intent = fetch(state, network).await?;
+    rendered(state, network, intent, reason).await
+}
+
+/// The newest intent of a network, from one consistent snapshot.
+pub(crate) async fn fetch(state: &State, network: NetworkId) -> Result<NetworkIntent, NetError> {
+    let request = GetNetworkIntentRequest { network_uuid: network.to_string(), node_uuid: state.node_uuid() };
+    let reply = state.context.gateway.call(CallClass::Background, request).await?;
+    let unusable = |detail: &str| NetError::Unusable { what: "network intent", detail: detail.to_owned() };
+    let intent = reply.intent.ok_or_else(|| unusable("it is empty"))?;
+    // A wrong answer must not take another network away.
+    if intent.network_uuid != network.to_string() {
+        return Err(unusable("it is of another network"));
+    }
+    state.shared.intents.lock().insert(network, intent.clone());
+    Ok(intent)
+}
+
+/// Renders an intent: kernel first, then the services; the reverse when it takes the network away.
+pub(crate) async fn rendered(
+    state: &State,
+    network: NetworkId,
+    intent: NetworkIntent,
+    reason: Reason,
+) -> Result<Rendered, NetError> {
+    let turn = state.turn(network);
+    let _turn = turn.lock().await;
+    let started = Instant::now();
+    let present = intent.presence() == Presence::Present;
+    if !present || intent.carrier.is_none() {
+        state.plane.stop(network).await;
+    }
+    let reply = apply(state, &intent).await?;
+    if present {
+        state.plane.serve(network, &intent).await?;
+    } else {
+        state.shared.intents.lock().remove(&network);
+    }
+    metrics::histogram!("sf_net_render_seconds").record(started.elapsed().as_secs_f64());
+    record::rendered(state, network, reason, present, &reply);
+    let outcome = if present { "present" } else { "absent" };
+    Ok(Rendered { generation: intent.generation, outcome, changes: reply.changes.len() })
+}
+
+/// Reports an outcome; completes operations and wakes what waits for them.
+pub(crate) async fn report(
+    state: &State,
+    network: NetworkId,
+    claim_token: &str,
+    outcome: Result<&Rendered, (&NetError, u64)>,
+) -> Result<ReportRenderReply, NetError> {
+    let mut request = ReportRenderRequest {
+        context: Some(state.context.gateway.mutation()),
+        network_uuid: network.to_string(),
+        node_uuid: state.node_uuid(),
+        claim_token: claim_token.to_owned(),
+        ..ReportRenderRequest::default()
+    };
+    match outcome {
+        Ok(rendered) => {
+            request.generation = rendered.generation;
+            request.outcome = rendered.outcome.to_owned();
+            request.changes = u32::try_from(rendered.changes).unwrap_or(u32::MAX);
+        }
+        Err((error, generation)) => {
+            request.generation = generation;
+            request.outcome = "error".to_owned();
+            request.error_code = Some(error.code().to_owned());
+            request.error_message = Some(error.to_string());
+        }
+    }
+    Ok(state.context.gateway.call(CallClass::Background, request).await?)
+}
+
+/// A worker that was restarted does not know its host yet: it is told, and the render tried once more.
+async fn apply(state: &State, intent: &NetworkIntent) -> Result<RenderReply, NetError> {
+    match state.privexec.render_network(intent.clone()).await {
+        Err(CallError::Refused(failure)) if failure.code == "network.render_failed" => {
+            host::render(state).await?;
+            Ok(state.privexec.render_network(intent.clone()).await?)
+        }
+        outcome => Ok(outcome?),
+    }
+}

@@ -1,0 +1,144 @@
+//! The DNS server of one network, over datagrams and streams.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use sf_netstate::dhcp::Limiter;
+use sf_netstate::dns::{Decision, Zone, decide};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
+
+use super::forward::Forwarder;
+
+/// Queries of one source in a second.
+const PER_SOURCE: u32 = 200;
+/// Queries of a network in a second.
+const PER_NETWORK: u32 = 20_000;
+/// Streams open at a time.
+const MAX_STREAMS: usize = 64;
+/// How long a stream may be silent.
+const STREAM_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The server. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Server {
+    zone: Arc<ArcSwap<Zone>>,
+    forwarder: Forwarder,
+    limiter: Arc<Mutex<Limiter<IpAddr>>>,
+    started: Instant,
+}
+
+impl Server {
+    pub(super) fn new(zone: Arc<ArcSwap<Zone>>, forwarder: Forwarder) -> Self {
+        let limiter = Arc::new(Mutex::new(Limiter::new(PER_SOURCE, PER_NETWORK)));
+        Self { zone, forwarder, limiter, started: Instant::now() }
+    }
+
+    /// Answers datagrams until the task is ended.
+    pub(super) async fn run_udp(self, socket: UdpSocket) {
+        let socket = Arc::new(socket);
+        let mut buffer = vec![0; 4_096];
+        loop {
+            let Ok((length, client)) = socket.recv_from(&mut buffer).await else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            if !self.admits(client) {
+                count("limited");
+                continue;
+            }
+            let query = buffer.get(..length).unwrap_or_default();
+            match decide(query, &self.zone.load(), true) {
+                Decision::Reply(answer, label) => {
+                    count(label);
+                    let _ = socket.send_to(&answer, client).await;
+                }
+                Decision::Drop => count("dropped"),
+                Decision::Forward => {
+                    let (server, socket, query) = (self.clone(), socket.clone(), query.to_vec());
+                    tokio::spawn(async move {
+                        if let Some(answer) = server.forward(&query, true).await {
+                            let _ = socket.send_to(&answer, client).await;
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    /// Answers streams until the task is ended.
+    pub(super) async fn run_tcp(self, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(MAX_STREAMS));
+        loop {
+            let Ok((stream, client)) = listener.accept().await else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let Ok(place) = places.clone().try_acquire_owned() else { continue };
+            let server = self.clone();
+            tokio::spawn(async move {
+                // A client that breaks off is its own business.
+                let _ = server.converse(stream, client).await;
+                drop(place);
+            });
+        }
+    }
+
+    async fn converse(&self, mut stream: TcpStream, client: SocketAddr) -> std::io::Result<()> {
+        loop {
+            let query = tokio::time::timeout(STREAM_PATIENCE, read_message(&mut stream)).await??;
+            if !self.admits(client) {
+                count("limited");
+                return Ok(());
+            }
+            let decision = decide(&query, &self.zone.load(), false);
+            let answer = match decision {
+                Decision::Reply(answer, label) => {
+                    count(label);
+                    Some(answer)
+                }
+                Decision::Drop => return Ok(()),
+                Decision::Forward => self.forward(&query, false).await,
+            };
+            let Some(answer) = answer else { return Ok(()) };
+            write_message(&mut stream, &answer).await?;
+        }
+    }
+
+    async fn forward(&self, query: &[u8], udp: bool) -> Option<Vec<u8>> {
+        let began = Instant::now();
+        let forwarders = self.zone.load().forwarders.clone();
+        let (answer, label) = self.forwarder.ask(query, &forwarders, udp).await;
+        count(label);
+        metrics::histogram!("sf_net_dns_seconds").record(began.elapsed().as_secs_f64());
+        answer
+    }
+
+    fn admits(&self, client: SocketAddr) -> bool {
+        self.limiter.lock().admit(client.ip(), self.started.elapsed().as_secs())
+    }
+}
+
+/// Reads one message of a stream: its length, then itself.
+pub(super) async fn read_message(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let length = stream.read_u16().await?;
+    let mut message = vec![0; usize::from(length)];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+/// Writes one message to a stream.
+pub(super) async fn write_message(stream: &mut TcpStream, message: &[u8]) -> std::io::Result<()> {
+    let length = u16::try_from(message.len()).map_err(|_| std::io::ErrorKind::InvalidData)?;
+    let mut framed = length.to_be_bytes().to_vec();
+    framed.extend(message);
+    stream.write_all(&framed).await
+}
+
+fn count(outcome: &'static str) {
+    metrics::counter!("sf_net_dns_queries_total", "outcome" => outcome).increment(1);
+}

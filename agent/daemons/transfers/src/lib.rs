@@ -1,1 +1,56 @@
-//! placeholder
+//! `sf-transfers`, the storage service of a node: the only program that writes blobs, uploads and the image cache.
+//!
+//! It serves the daemons of its own node on a unix socket (`local`), other nodes and the API over HTTP on the mesh
+//! (`dataplane`), and keeps the store in order by itself (`tasks`). What it does to bytes is in `sf-blobs`, what it knows
+//! about images in `sf-images`; here is who asks, what the database says, and what is recorded.
+
+mod cache;
+mod committer;
+mod dataplane;
+mod error;
+mod facts;
+mod flight;
+mod hashes;
+mod leases;
+mod local;
+mod recovery;
+mod service;
+mod tasks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sf_blobs::Store;
+use sf_daemon::DaemonContext;
+use sf_runtime::Tasks;
+
+pub use error::TransfersError;
+use service::Service;
+
+/// Opens the store, puts right what an earlier life left, and serves until shutdown.
+///
+/// # Errors
+/// The store or a socket cannot be used. [`TransfersError::is_permanent`] tells whether starting again can help.
+pub async fn run(ctx: DaemonContext) -> Result<(), TransfersError> {
+    let root = ctx.config.storage_path.clone();
+    let opened = tokio::task::spawn_blocking(move || Store::open(&root)).await;
+    let store = opened.map_err(|_| sf_blobs::StoreError::ThreadGone("storage"))??;
+    let shutdown = ctx.shutdown.clone();
+    let service = Arc::new(Service::new(ctx, store));
+
+    service.ctx.status.set("recovering the store");
+    if let Err(error) = service.recover().await {
+        tracing::error!(%error, "the store could not be recovered, it will be tried again");
+    }
+    service.ctx.status.set("running");
+
+    let mut tasks = Tasks::new(&shutdown);
+    tasks.spawn("storage-socket", local::serve(Arc::clone(&service)));
+    tasks.spawn("data-plane", dataplane::serve(Arc::clone(&service)));
+    tasks.spawn_loop("leases", leases::renew(Arc::clone(&service)));
+    tasks.spawn_loop("recovery", recovery::watch(Arc::clone(&service)));
+    tasks.spawn_loop("peers", dataplane::peers::refresh(Arc::clone(&service)));
+    tasks.spawn_loop("hashes", hashes::compute(Arc::clone(&service)));
+    tasks.spawn_loop("sweeps", tasks::run(Arc::clone(&service)));
+    tasks.join(shutdown.drain_left() + Duration::from_secs(2)).await
+}

@@ -122,6 +122,11 @@ impl TransferKeys {
         Self(secrets.into_iter().map(derive).collect())
     }
 
+    /// The keys that follow from the cluster's seed (`AUTH_SECRET_SEED`).
+    pub fn from_seed(seed: &str) -> Self {
+        Self::derive([seed.as_bytes()])
+    }
+
     /// Makes a token. `None` when there is no key.
     pub fn sign(&self, claims: &Claims) -> Option<String> {
         let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims).ok()?);

@@ -194,7 +194,7 @@ fn classify_v4(address: Ipv4Addr) -> AddressKind {
         [169, 254, ..] => AddressKind::LinkLocal,
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => AddressKind::Private,
         // "This" network, protocol assignments, documentation, 6to4 relays, benchmarks, multicast, class E, broadcast.
-        [0, ..] | [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] | [192, 88, 99, _] | [198, 18..=19, ..] | [224.., ..] => {
+        [0, ..] | [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] | [192, 88, 99, _] | [198, 18..=19, ..] | [224..=255, ..] => {
             AddressKind::Reserved
         }
         _ => AddressKind::Public,

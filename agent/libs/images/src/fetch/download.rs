@@ -16,6 +16,7 @@ use sf_blobs::journal::{Journal, Validators};
 use sf_blobs::layout::Store;
 use sf_blobs::pipeline::{Ingested, Pipeline};
 use sf_blobs::rescan::{self, RescanError};
+use sf_blobs::space::{Ledger, Promise};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -38,6 +39,17 @@ pub struct DownloadLimits {
     pub slow_limit: Duration,
     /// Waits between attempts.
     pub delays: Vec<Duration>,
+    /// Where room is asked for once the size is known.
+    pub room: Room,
+}
+
+/// The books of the node's storage.
+#[derive(Debug, Clone, Default)]
+pub struct Room {
+    /// Bytes promised to all writers.
+    pub ledger: Ledger,
+    /// Bytes that are not for the store (`NODE_DISK_RESERVATION_GB`).
+    pub reservation: u64,
 }
 
 /// What to download.
@@ -85,6 +97,7 @@ struct Attempt<'a> {
     journal: Journal,
     running: Option<Running>,
     md5: Option<md5::Md5>,
+    promise: Option<Promise>,
     cancel: &'a CancellationToken,
 }
 
@@ -109,7 +122,7 @@ pub async fn download(
     observer: &dyn Observer,
     cancel: &CancellationToken,
 ) -> Result<Outcome, FetchError> {
-    let mut attempt = Attempt { store, journal, running: None, md5: None, cancel };
+    let mut attempt = Attempt { store, journal, running: None, md5: None, promise: None, cancel };
     attempt.take_up_earlier_life().await?;
     let mut delays = limits.delays.iter();
     let mut restarted = false;
@@ -164,6 +177,9 @@ impl Attempt<'_> {
             return Err(FetchError::TooLarge { url: shown(&plan.url), limit: limits.max_bytes });
         }
         if body.offset == 0 {
+            self.promise = None;
+            let needed = body.size.unwrap_or(0);
+            self.promise = Some(limits.room.ledger.promise(self.store.root(), limits.room.reservation, needed)?);
             self.begin(&body, plan).await?;
         }
         self.pump(&mut body, plan, limits, observer).await?;
@@ -275,10 +291,14 @@ impl Attempt<'_> {
         let Some(Running { staged, pipeline, .. }) = self.running.take() else {
             return Err(StoreError::ThreadGone("download").into());
         };
-        let ingested = pipeline.finish().await?;
-        // Keep hold of the files, so that a mismatch can discard them.
-        let mismatch = self.mismatch(&ingested, body, plan);
-        if let Some(what) = mismatch {
+        let ingested = match pipeline.finish().await {
+            Ok(ingested) => ingested,
+            Err(error) => {
+                blocking(move || staged.discard()).await?;
+                return Err(error.into());
+            }
+        };
+        if let Some(what) = self.mismatch(&ingested, body, plan) {
             blocking(move || staged.discard()).await?;
             return Err(FetchError::Mismatch { url: shown(&plan.url), what });
         }

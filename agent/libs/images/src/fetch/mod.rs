@@ -5,7 +5,7 @@ mod error;
 mod open;
 mod resolver;
 
-pub use download::{Download, DownloadLimits, Observer, Outcome, Plan, RETRY_DELAYS, download};
+pub use download::{Download, DownloadLimits, Observer, Outcome, Plan, RETRY_DELAYS, Room, download};
 pub use error::{Class, FetchError, shown};
 pub use open::{Body, Conditions, Fetcher, MAX_REDIRECTS, Opened};
 pub use resolver::{Resolver, SystemResolver};

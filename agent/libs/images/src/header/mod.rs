@@ -10,6 +10,7 @@ mod qcow2;
 mod qed;
 mod sniff;
 mod source;
+mod style;
 mod vdi;
 mod vhd;
 mod vhdx;
@@ -24,6 +25,7 @@ use sf_model::BlobId;
 
 pub use sniff::Format;
 pub use source::Source;
+pub use style::{BASE_CLUSTER, BASE_STYLE, is_base_style};
 use source::Input;
 
 /// Most bytes one inspection reads: the header and the qcow2 tables it validates.

@@ -1,0 +1,110 @@
+//! What every part of the storage service shares.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use sf_blobs::Store;
+use sf_blobs::space::Ledger;
+use sf_blobs::token::TransferKeys;
+use sf_blobs::uploads::{UploadLimits, Uploads};
+use sf_daemon::DaemonContext;
+use sf_images::fetch::{Resolver, Room, SystemResolver};
+use sf_images::header::Rules;
+use sf_images::table::ImageTable;
+use sf_model::{ArtifactId, BlobId, NodeId};
+use sf_privileged::PrivexecClient;
+use tokio::sync::Semaphore;
+
+use crate::dataplane::peers::PeerTable;
+use crate::error::WorkError;
+use crate::flight::Flights;
+use crate::hashes::HashQueue;
+use crate::leases::LeaseBook;
+use crate::local::ensure_image::Ensured;
+use crate::local::fetch::Fetched;
+
+/// The state of the daemon.
+pub(crate) struct Service {
+    pub(crate) ctx: DaemonContext,
+    pub(crate) store: Store,
+    pub(crate) uploads: Uploads,
+    pub(crate) leases: LeaseBook,
+    pub(crate) ledger: Ledger,
+    pub(crate) privexec: PrivexecClient,
+    pub(crate) table: ArcSwap<ImageTable>,
+    pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) images: Flights<BlobId, Result<Ensured, WorkError>>,
+    pub(crate) fetches: Flights<ArtifactId, Result<Fetched, WorkError>>,
+    pub(crate) fetch_slots: Semaphore,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) peers: PeerTable,
+    pub(crate) hashes: HashQueue,
+}
+
+impl Service {
+    /// The service over an open store.
+    pub(crate) fn new(ctx: DaemonContext, store: Store) -> Self {
+        let cluster = ctx.cluster.current();
+        let table = ImageTable::load(&ctx.config.image_table, &cluster.image_download_url).unwrap_or_else(|error| {
+            tracing::error!(%error, "the built-in image names are used instead");
+            ImageTable::built_in(&cluster.image_download_url)
+        });
+        Self {
+            uploads: Uploads::new(store.clone()),
+            leases: LeaseBook::default(),
+            ledger: Ledger::default(),
+            privexec: PrivexecClient::new(ctx.config.privexec_socket.clone()),
+            table: ArcSwap::from_pointee(table),
+            resolver: Arc::new(SystemResolver),
+            images: Flights::default(),
+            fetches: Flights::default(),
+            fetch_slots: Semaphore::new(usize::try_from(cluster.image_fetch_concurrency).unwrap_or(4)),
+            streams: Arc::new(Semaphore::new(usize::try_from(ctx.config.transfers_max_outbound).unwrap_or(16))),
+            peers: PeerTable::default(),
+            hashes: HashQueue::default(),
+            ctx,
+            store,
+        }
+    }
+
+    /// This node.
+    pub(crate) fn node(&self) -> NodeId {
+        self.ctx.node.uuid
+    }
+
+    /// The keys that transfer tokens are checked with; none before the cluster is bootstrapped.
+    pub(crate) fn keys(&self) -> TransferKeys {
+        match &self.ctx.cluster.current().auth_secret_seed {
+            Some(seed) => TransferKeys::from_seed(seed.expose()),
+            None => TransferKeys::derive([]),
+        }
+    }
+
+    /// Bytes that are not for the store.
+    pub(crate) fn reservation(&self) -> u64 {
+        gib_to_bytes(self.ctx.config.node_disk_reservation_gb)
+    }
+
+    /// The books of the store's space.
+    pub(crate) fn room(&self) -> Room {
+        Room { ledger: self.ledger.clone(), reservation: self.reservation() }
+    }
+
+    /// What clients may send.
+    pub(crate) fn upload_limits(&self) -> UploadLimits {
+        let cluster = self.ctx.cluster.current();
+        UploadLimits { chunk: cluster.api_max_upload_chunk_bytes, total: cluster.upload_max_bytes }
+    }
+
+    /// What an image header is held against.
+    pub(crate) fn image_rules(&self) -> Rules {
+        Rules { max_virtual_size: self.ctx.cluster.current().max_image_virtual_bytes, parent: None }
+    }
+}
+
+/// Configuration is in GiB with a fraction; all arithmetic is in bytes.
+fn gib_to_bytes(gib: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked by configuration to be >= 0; a cast saturates")]
+    let bytes = (gib * (1u64 << 30) as f64) as u64;
+    bytes
+}

@@ -1,0 +1,118 @@
+//! What time does to operations: lapsed claims, deadlines, edges that waited long enough, ends that did not reach all
+//! dependents. Each pass does a bounded piece and says whether more is left.
+
+use sf_model::OperationId;
+use sf_protos::operations::ReapExpiredClaimsReply;
+
+use super::claims::{Held, requeue};
+use super::end::{Failure, Outcome, end, release};
+use super::work::deadline;
+use crate::conn::Conn;
+use crate::context::TxContext;
+use crate::error::StoreResult;
+use crate::sql::{rows, sql};
+
+/// Rows of each kind that one pass handles.
+const CHUNK: u32 = 100;
+
+rows! {
+    struct Edge {
+        operation_uuid: OperationId,
+        depends_on_uuid: OperationId,
+        proceed: bool,
+    }
+}
+
+/// One pass.
+///
+/// # Errors
+/// The database fails.
+pub async fn reap(conn: &mut Conn, ctx: &TxContext) -> StoreResult<ReapExpiredClaimsReply> {
+    let mut reply = ReapExpiredClaimsReply::default();
+    reap_claims(conn, ctx, &mut reply).await?;
+    reap_deadlines(conn, ctx, &mut reply).await?;
+    reap_edges(conn, ctx, &mut reply).await?;
+    metrics::counter!("cluster_op_reaper_requeued_total").increment(reply.requeued.into());
+    metrics::counter!("cluster_op_reaper_rejected_total").increment(reply.rejected.into());
+    Ok(reply)
+}
+
+async fn reap_claims(
+    conn: &mut Conn,
+    ctx: &TxContext,
+    reply: &mut ReapExpiredClaimsReply,
+) -> StoreResult<()> {
+    let lapsed: Vec<Held> = sql("SELECT operation_uuid, node_uuid, deliveries FROM work_queue \
+         WHERE claim_expires_at <= UTC_TIMESTAMP(6) ORDER BY claim_expires_at LIMIT ?")
+    .bind(CHUNK)
+    .all(conn)
+    .await?;
+    reply.more |= is_full(lapsed.len());
+    for row in lapsed {
+        // The header before the queue row, as everywhere; then the claim may have been renewed or have ended.
+        sql("SELECT uuid AS value FROM cluster_operations WHERE uuid = ? FOR UPDATE")
+            .bind(row.operation_uuid)
+            .value::<OperationId>(conn)
+            .await?;
+        let still: Option<Held> = sql("SELECT operation_uuid, node_uuid, deliveries FROM work_queue \
+             WHERE operation_uuid = ? AND claim_expires_at <= UTC_TIMESTAMP(6) FOR UPDATE")
+        .bind(row.operation_uuid)
+        .first_row(conn)
+        .await?;
+        let Some(row) = still else { continue };
+        if requeue(conn, ctx, &row).await? {
+            reply.requeued += 1;
+        } else {
+            reply.rejected += 1;
+        }
+    }
+    Ok(())
+}
+
+async fn reap_deadlines(
+    conn: &mut Conn,
+    ctx: &TxContext,
+    reply: &mut ReapExpiredClaimsReply,
+) -> StoreResult<()> {
+    let late: Vec<OperationId> = sql("SELECT o.uuid AS value FROM cluster_operations o \
+         LEFT JOIN work_queue q ON q.operation_uuid = o.uuid \
+         WHERE o.state = 'queued' AND o.deadline_at <= UTC_TIMESTAMP(6) AND q.claim_token IS NULL \
+         ORDER BY o.deadline_at LIMIT ?")
+    .bind(CHUNK)
+    .values(conn)
+    .await?;
+    reply.more |= is_full(late.len());
+    for id in late {
+        reply.expired += u32::from(end(conn, ctx, id, Outcome::Error(deadline())).await?);
+    }
+    Ok(())
+}
+
+/// Edges whose time is up, and edges to operations that have ended (a cascade stops after a thousand).
+async fn reap_edges(conn: &mut Conn, ctx: &TxContext, reply: &mut ReapExpiredClaimsReply) -> StoreResult<()> {
+    let edges: Vec<Edge> = sql("SELECT d.operation_uuid, d.depends_on_uuid, \
+         (CASE WHEN o.state = 'complete' THEN TRUE WHEN d.kind = 'requires' THEN FALSE \
+         WHEN o.state IN ('error', 'abort', 'deleted') THEN TRUE ELSE d.on_timeout = 'proceed' END) AS proceed \
+         FROM cluster_operation_dependencies d JOIN cluster_operations o ON o.uuid = d.depends_on_uuid \
+         JOIN cluster_operations w ON w.uuid = d.operation_uuid \
+         WHERE d.satisfied_at IS NULL AND w.state = 'queued' AND (d.wait_until <= UTC_TIMESTAMP(6) \
+         OR o.state IN ('complete', 'error', 'abort', 'deleted')) ORDER BY d.operation_uuid LIMIT ?")
+    .bind(CHUNK)
+    .all(conn)
+    .await?;
+    reply.more |= is_full(edges.len());
+    for edge in edges {
+        reply.released_waits += 1;
+        if edge.proceed {
+            release(conn, ctx, edge.depends_on_uuid, &[edge.operation_uuid]).await?;
+        } else {
+            let failure = Failure::dependency(edge.depends_on_uuid);
+            end(conn, ctx, edge.operation_uuid, Outcome::Abort(failure)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn is_full(rows: usize) -> bool {
+    u32::try_from(rows).is_ok_and(|rows| rows >= CHUNK)
+}

@@ -47,9 +47,6 @@ pub enum DatabaseError {
     /// The server failed.
     #[error("the gRPC server failed: {0}")]
     Serve(#[source] tonic::transport::Error),
-    /// Metrics cannot be served.
-    #[error(transparent)]
-    Host(#[from] sf_daemon::DaemonError),
 }
 
 impl DatabaseError {
@@ -59,7 +56,7 @@ impl DatabaseError {
             Self::Schema(error) => !matches!(error, SchemaError::Store(inner) if is_transient(inner)),
             Self::Store(error) => !is_transient(error),
             Self::WildcardBind(_) => true,
-            Self::Bind { .. } | Self::Serve(_) | Self::Host(_) => false,
+            Self::Bind { .. } | Self::Serve(_) => false,
         }
     }
 }
@@ -68,9 +65,8 @@ impl DatabaseError {
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn run(host: Host, database: Arc<DatabaseConfig>) -> Result<(), DatabaseError> {
+pub async fn run(host: Host, database: DatabaseConfig) -> Result<(), DatabaseError> {
     let name = DaemonName::Database;
-    host.serve_metrics(name).await?;
     let status = host.status.for_daemon(name.program());
     let address = address(&host, &database)?;
     notify::ready();

@@ -1,8 +1,13 @@
 //! Which store function does which call: one file per service, one line per call.
 
+mod config;
+mod events;
+mod locks;
+
 use crate::table::Table;
 
 /// Binds every call.
 pub(crate) fn bind(table: Table) -> Table {
-    table
+    let services = [config::bind, events::bind, locks::bind];
+    services.into_iter().fold(table, |table, bind| bind(table))
 }

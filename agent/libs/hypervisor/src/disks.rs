@@ -198,15 +198,12 @@ fn plan_one(
     let path = layout.disk(instance, &device);
     let source = match file {
         DiskFile::Nothing => None,
-        DiskFile::Link(_) | DiskFile::ConfigDrive => {
-            Some(DiskSource { path, format: DiskFormat::Raw, backing: Vec::new() })
-        }
+        DiskFile::Link(_) => Some(file_source(path, DiskFormat::Raw, Vec::new(), true)),
+        DiskFile::ConfigDrive => Some(file_source(path, DiskFormat::Raw, Vec::new(), false)),
         DiskFile::Blank(_) | DiskFile::Flat(..) => {
-            Some(DiskSource { path, format: DiskFormat::Qcow2, backing: Vec::new() })
+            Some(file_source(path, DiskFormat::Qcow2, Vec::new(), false))
         }
-        DiskFile::Overlay(..) => {
-            Some(DiskSource { path, format: DiskFormat::Qcow2, backing: chain(request, layout) })
-        }
+        DiskFile::Overlay(..) => Some(file_source(path, DiskFormat::Qcow2, chain(request, layout), false)),
     };
     // SATA and NVMe disks cannot be read-only in QEMU.
     let read_only = optical || (request.config_drive && !matches!(bus, DiskBus::Sata | DiskBus::Nvme));
@@ -222,6 +219,10 @@ fn plan_one(
         through_extension: extension,
     };
     Ok(DiskPlan { file, definition })
+}
+
+fn file_source(path: PathBuf, format: DiskFormat, backing: Vec<DiskBacking>, shared: bool) -> DiskSource {
+    DiskSource { path, format, backing, shared }
 }
 
 fn file_of(request: &DiskRequest, optical: bool, extension: bool) -> Result<DiskFile, DiskError> {

@@ -82,8 +82,8 @@ fn stopped(detail: StopDetail, context: PowerContext) -> Option<Observation> {
         StopDetail::Crashed => crashed(),
         // A host that goes down takes its guests along; they are wanted again after it is back.
         _ if context.host_stopping => off(PowerReason::Host, None, None),
-        _ if context.ours => off(PowerReason::User, None, None),
         StopDetail::Shutdown => off(PowerReason::Guest, Some(PowerDesired::Off), Some("detected poweroff")),
+        StopDetail::Destroyed if context.ours => off(PowerReason::User, None, None),
         StopDetail::Destroyed => {
             off(PowerReason::Outside, Some(PowerDesired::Off), Some("detected poweroff"))
         }
@@ -133,6 +133,7 @@ mod tests {
             (Shutdown, IDLE, PowerState::Off, PowerReason::Guest, off),
             (Destroyed, IDLE, PowerState::Off, PowerReason::Outside, off),
             (Destroyed, ours, PowerState::Off, PowerReason::User, None),
+            (Shutdown, ours, PowerState::Off, PowerReason::Guest, off),
             (Shutdown, host, PowerState::Off, PowerReason::Host, None),
             (Destroyed, host, PowerState::Off, PowerReason::Host, None),
             (Saved, IDLE, PowerState::Off, PowerReason::Host, None),

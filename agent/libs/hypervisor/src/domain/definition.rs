@@ -108,6 +108,8 @@ pub struct DiskSource {
     pub format: DiskFormat,
     /// Files behind it, nearest first.
     pub backing: Vec<DiskBacking>,
+    /// The file shares its inode with an image of the store, so its owner must stay.
+    pub shared: bool,
 }
 
 /// One read-only file of a backing chain.

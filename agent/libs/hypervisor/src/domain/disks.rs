@@ -1,5 +1,7 @@
 //! Disk elements.
 
+use std::path::Path;
+
 use sf_model::disk::{DiskFormat, DiskType};
 
 use super::definition::{DiskBacking, DiskCacheMode, DiskDefinition};
@@ -27,7 +29,7 @@ pub(super) fn write(xml: &mut Xml, disk: &DiskDefinition, cache: DiskCacheMode) 
         }
         xml.empty("driver", &driver)?;
         if let Some(source) = &disk.source {
-            xml.empty("source", &[("file", &source.path.to_string_lossy())])?;
+            write_source(xml, &source.path, source.shared)?;
             write_chain(xml, source.format, &source.backing)?;
         }
         let bus = disk.bus.to_string();
@@ -43,8 +45,7 @@ pub(super) fn write(xml: &mut Xml, disk: &DiskDefinition, cache: DiskCacheMode) 
     })
 }
 
-/// The chain with its terminator. Base files are never relabelled: a cached image shares its inode with a replica of
-/// the blob store, whose owner must stay.
+/// The chain with its terminator.
 fn write_chain(xml: &mut Xml, format: DiskFormat, chain: &[DiskBacking]) -> Result<(), XmlError> {
     let Some((backing, rest)) = chain.split_first() else {
         // Raw files cannot have a backing file, and libvirt refuses to be told so.
@@ -52,9 +53,18 @@ fn write_chain(xml: &mut Xml, format: DiskFormat, chain: &[DiskBacking]) -> Resu
     };
     xml.element("backingStore", &[("type", "file")], |xml| {
         xml.empty("format", &[("type", backing.format.into())])?;
-        xml.element("source", &[("file", &backing.path.to_string_lossy())], |xml| {
-            xml.empty("seclabel", &[("model", "dac"), ("relabel", "no")])
-        })?;
+        write_source(xml, &backing.path, true)?;
         write_chain(xml, backing.format, rest)
+    })
+}
+
+/// Shared files are never relabelled: a cached image shares its inode with a replica of the blob store.
+fn write_source(xml: &mut Xml, path: &Path, shared: bool) -> Result<(), XmlError> {
+    let path = path.to_string_lossy();
+    if !shared {
+        return xml.empty("source", &[("file", &path)]);
+    }
+    xml.element("source", &[("file", &path)], |xml| {
+        xml.empty("seclabel", &[("model", "dac"), ("relabel", "no")])
     })
 }

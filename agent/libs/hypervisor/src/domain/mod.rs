@@ -7,6 +7,7 @@ mod display;
 mod extras;
 mod identity;
 mod machine;
+mod readback;
 mod writer;
 
 pub use definition::{
@@ -14,6 +15,7 @@ pub use definition::{
     FirmwareDefinition, GraphicsDefinition, InterfaceDefinition, VideoDefinition, VideoModel,
 };
 pub use identity::{DomainIdentity, METADATA_NAMESPACE, domain_name, parse_identity};
+pub use readback::{GraphicsEndpoint, graphics_endpoint, machine_version, without_secrets};
 pub use writer::XmlError;
 
 use sha2::{Digest, Sha256};

@@ -54,7 +54,7 @@ impl DaemonContext {
     /// The daemon must not run: see [`DaemonError`]. A database that is not there is waited for, never an error.
     pub async fn start(host: &Host, name: DaemonName) -> Result<Self, DaemonError> {
         host.serve_metrics(name).await?;
-        let gateway = gateway(&host.config, name)?;
+        let gateway = gateway(host, name)?;
         let status = host.status.for_daemon(name.program());
         notify::ready();
         status.set("waiting for sf-database");
@@ -126,13 +126,13 @@ impl DaemonContext {
 }
 
 /// The client of the database tier of a daemon.
-fn gateway(config: &NodeConfig, name: DaemonName) -> Result<Gateway, DaemonError> {
+fn gateway(host: &Host, name: DaemonName) -> Result<Gateway, DaemonError> {
     let caller = Caller {
         daemon: name.to_string(),
-        node: config.node_name.clone(),
+        node: host.node.uuid.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    Gateway::new(GatewayOptions { endpoints: config.gateway_endpoints(), caller })
+    Gateway::new(GatewayOptions { endpoints: host.config.gateway_endpoints(), caller })
         .map_err(|e| DaemonError::Endpoints(e.to_string()))
 }
 

@@ -47,8 +47,8 @@ pub enum DaemonError {
     /// Bootstrap did not happen, or not wholly.
     #[error("{0} is missing from the cluster configuration: run `sf-ctl bootstrap-cluster`")]
     NotBootstrapped(&'static str),
-    /// The database tier refuses this node or daemon.
-    #[error("the database tier refuses this daemon: {0}")]
+    /// The database tier cannot be reached, or refuses this node or daemon.
+    #[error(transparent)]
     Refused(#[from] DbError),
     /// Shutdown was asked for before the daemon had started.
     #[error("shutdown was asked for during start")]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub struct Caller {
     /// Without `sf-`: `api`, `queues`, …; `ctl` for the command line.
     pub daemon: String,
-    /// Name of the node.
+    /// UUID of the node.
     pub node: String,
     /// Release of the agent.
     pub version: String,

@@ -235,8 +235,20 @@ macro_rules! ids {
 }
 
 ids!(
-    AllocationId, ArtifactId, BlobId, ClaimToken, ClusterId, IncarnationId, InstanceId, InterfaceId, KeyId, NetworkId,
-    NodeId, OperationId, ReservationId, UploadId
+    AllocationId,
+    ArtifactId,
+    BlobId,
+    ClaimToken,
+    ClusterId,
+    IncarnationId,
+    InstanceId,
+    InterfaceId,
+    KeyId,
+    NetworkId,
+    NodeId,
+    OperationId,
+    ReservationId,
+    UploadId
 );
 
 /// A row with the one column `value`.

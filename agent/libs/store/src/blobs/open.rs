@@ -1,0 +1,69 @@
+//! Where the bytes of a blob can be read.
+
+use sf_model::{BlobId, ObjectType};
+use sf_protos::blobs::{BlobSource, OpenBlobForReadReply, OpenBlobForReadRequest};
+
+use super::reach;
+use crate::conn::Conn;
+use crate::error::{StoreError, StoreResult};
+use crate::lookup::Viewer;
+use crate::sql::{rows, sql};
+use crate::wire::parse;
+
+/// A blob is marked as used at most this often.
+const LAST_USED_SECONDS: u64 = 3600;
+
+rows! {
+    struct Head {
+        state: String,
+        size: u64,
+        sha512: Option<String>,
+        stale: bool,
+    }
+
+    struct Source {
+        node_uuid: String,
+        node_name: String,
+        mesh_ip: String,
+    }
+}
+
+/// Size, checksum and the nodes with a usable copy, best first.
+///
+/// # Errors
+/// [`StoreError::Missing`] when the caller may not read it.
+pub async fn open_for_read(
+    conn: &mut Conn,
+    request: &OpenBlobForReadRequest,
+) -> StoreResult<OpenBlobForReadReply> {
+    let viewer = Viewer::new(request.caller.as_ref())?;
+    let blob: BlobId = parse("blob_uuid", &request.blob_uuid)?;
+    reach::require_reachable(conn, &viewer, blob).await?;
+    let head: Option<Head> = sql("SELECT b.state, b.size, h.value AS sha512, \
+         (b.last_used IS NULL OR b.last_used < TIMESTAMPADD(SECOND, -?, UTC_TIMESTAMP(6))) AS stale \
+         FROM blobs b LEFT JOIN blob_hashes h ON h.blob_uuid = b.uuid AND h.algorithm = 'sha512' WHERE b.uuid = ?")
+    .bind(LAST_USED_SECONDS)
+    .bind(blob)
+    .first_row(conn)
+    .await?;
+    let head = head.ok_or_else(|| StoreError::missing(ObjectType::Blob, blob))?;
+    if head.stale && head.state == "created" {
+        sql("UPDATE blobs SET last_used = UTC_TIMESTAMP(6) WHERE uuid = ?").bind(blob).run(conn).await?;
+    }
+    let sources: Vec<Source> = sql("SELECT CAST(p.node_uuid AS CHAR) AS node_uuid, n.fqdn AS node_name, \
+         CAST(n.mesh_ip AS CHAR) AS mesh_ip FROM blob_replicas p JOIN nodes n ON n.uuid = p.node_uuid \
+         WHERE p.blob_uuid = ? AND p.state IN ('present', 'suspect') AND n.state NOT IN ('error', 'deleted') \
+         ORDER BY n.state <> 'created', p.state <> 'present', p.node_uuid LIMIT 100")
+    .bind(blob)
+    .all(conn)
+    .await?;
+    Ok(OpenBlobForReadReply {
+        state: head.state,
+        size: head.size,
+        sha512: head.sha512,
+        sources: sources
+            .into_iter()
+            .map(|s| BlobSource { node_uuid: s.node_uuid, node_name: s.node_name, mesh_ip: s.mesh_ip })
+            .collect(),
+    })
+}

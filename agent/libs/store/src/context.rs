@@ -60,8 +60,8 @@ pub struct TxContext {
     pub namespace: Option<String>,
     /// Key of that user.
     pub key_name: Option<String>,
-    /// Name of the node of the calling daemon, when it said so.
-    pub caller_node: Option<String>,
+    /// Node of the calling daemon, when it said so.
+    pub caller_node: Option<NodeId>,
     /// Calling daemon with its `sf-`, or `unknown`.
     pub caller_daemon: String,
     /// Verified before commit.

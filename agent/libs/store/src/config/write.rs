@@ -96,9 +96,7 @@ async fn upsert(conn: &mut Conn, spec: &KeySpec, text: &str, author: &str) -> St
 
 /// The rows are locked, so that two changes are checked one after the other.
 async fn present(conn: &mut Conn) -> StoreResult<Vec<Present>> {
-    sql("SELECT key_name, value_text FROM cluster_config ORDER BY key_name FOR UPDATE")
-        .all(conn)
-        .await
+    sql("SELECT key_name, value_text FROM cluster_config ORDER BY key_name FOR UPDATE").all(conn).await
 }
 
 fn canonical(values: &BTreeMap<String, String>) -> StoreResult<Vec<(&'static KeySpec, String)>> {
@@ -131,7 +129,8 @@ fn check(texts: &BTreeMap<String, String>) -> StoreResult<()> {
 
 fn author(ctx: &TxContext) -> String {
     let who = ctx.key_name.as_deref().unwrap_or(&ctx.caller_daemon);
-    format!("{who}@{}", ctx.caller_node.as_deref().unwrap_or("unknown"))
+    let node = ctx.caller_node.map_or_else(|| "unknown".to_owned(), |node| node.to_string());
+    format!("{who}@{node}")
 }
 
 fn record(ctx: &TxContext, spec: &KeySpec, old: Option<&str>, new: Option<&str>) {

@@ -232,7 +232,6 @@ async fn sweep(pool: &Pool, fence: &Fence) -> StoreResult<u64> {
             let stray = "DELETE FROM events WHERE received_at < UTC_TIMESTAMP(6) - INTERVAL 1 HOUR \
                  AND NOT EXISTS (SELECT 1 FROM event_objects o WHERE o.event_uuid = events.event_uuid) LIMIT ?";
             let removed = sql(stray).bind(CHUNK).run(conn).await? as u64;
-            metrics::counter!("database_orphan_events_pruned_total").increment(removed);
             if removed < CHUNK {
                 let done = "INSERT INTO samples (name, value, sampled_at) VALUES (?, 0, UTC_TIMESTAMP(6)) \
                      ON DUPLICATE KEY UPDATE sampled_at = VALUES(sampled_at)";

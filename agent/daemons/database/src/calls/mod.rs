@@ -3,11 +3,13 @@
 mod config;
 mod events;
 mod locks;
+mod operations;
+mod waits;
 
 use crate::table::Table;
 
 /// Binds every call.
 pub(crate) fn bind(table: Table) -> Table {
-    let services = [config::bind, events::bind, locks::bind];
+    let services = [config::bind, events::bind, locks::bind, operations::bind, waits::bind];
     services.into_iter().fold(table, |table, bind| bind(table))
 }

@@ -1,0 +1,46 @@
+//! Blobs, their copies, and uploads.
+
+use futures::FutureExt;
+use sf_protos::blobs::{
+    AbortBlobRequest, AbortUploadCommitRequest, BatchGetBlobsRequest, BeginUploadCommitRequest,
+    CheckBlobsRequest, CommitBlobRequest, CreateUploadRequest, FindBlobByHashRequest, GetBlobRequest,
+    GetUploadRequest, ListBlobsRequest, ListReplicasOfNodeRequest, OpenBlobForReadRequest, ReapStorageRequest,
+    RecordHashRequest, RenewLeasesRequest, ReportReplicaScanRequest, RequestHashRequest, ReserveBlobRequest,
+    TouchUploadsRequest,
+};
+use sf_store::{blobs, uploads};
+
+use crate::table::Table;
+
+pub(super) fn bind(table: Table) -> Table {
+    let table = table
+        .bind::<ReserveBlobRequest>(|conn, ctx, request| blobs::reserve(conn, ctx, request).boxed())
+        .bind::<CommitBlobRequest>(|conn, ctx, request| blobs::commit(conn, ctx, request).boxed())
+        .bind::<AbortBlobRequest>(|conn, ctx, request| blobs::abort(conn, ctx, request).boxed())
+        .bind::<RenewLeasesRequest>(|conn, _, request| blobs::renew_leases(conn, request).boxed())
+        .bind::<OpenBlobForReadRequest>(|conn, _, request| blobs::open_for_read(conn, request).boxed())
+        .bind::<GetBlobRequest>(|conn, _, request| blobs::get(conn, request).boxed())
+        .bind::<BatchGetBlobsRequest>(|conn, _, request| blobs::batch_get(conn, request).boxed())
+        .bind::<ListBlobsRequest>(|conn, _, request| blobs::list(conn, request).boxed())
+        .bind::<FindBlobByHashRequest>(|conn, _, request| blobs::find_by_hash(conn, request).boxed())
+        .bind::<RequestHashRequest>(|conn, ctx, request| blobs::request_hash(conn, ctx, request).boxed())
+        .bind::<RecordHashRequest>(|conn, ctx, request| blobs::record_hash(conn, ctx, request).boxed())
+        .bind::<ListReplicasOfNodeRequest>(|conn, _, request| blobs::list_of_node(conn, request).boxed())
+        .bind::<ReportReplicaScanRequest>(|conn, ctx, request| blobs::report_scan(conn, ctx, request).boxed())
+        .bind::<CheckBlobsRequest>(|conn, _, request| blobs::check_blobs(conn, request).boxed())
+        .bind::<ReapStorageRequest>(|conn, ctx, _| blobs::reap(conn, ctx).boxed());
+    bind_uploads(table)
+}
+
+fn bind_uploads(table: Table) -> Table {
+    table
+        .bind::<CreateUploadRequest>(|conn, ctx, request| uploads::create(conn, ctx, request).boxed())
+        .bind::<GetUploadRequest>(|conn, _, request| uploads::get(conn, request).boxed())
+        .bind::<TouchUploadsRequest>(|conn, _, request| uploads::touch(conn, request).boxed())
+        .bind::<BeginUploadCommitRequest>(|conn, ctx, request| {
+            uploads::begin_commit(conn, ctx, request).boxed()
+        })
+        .bind::<AbortUploadCommitRequest>(|conn, ctx, request| {
+            uploads::abort_commit(conn, ctx, request).boxed()
+        })
+}

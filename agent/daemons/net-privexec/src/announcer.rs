@@ -53,7 +53,11 @@ impl Announcer {
 }
 
 /// Announces once, at the caller's pace. Returns how many were sent and how many could not be.
-pub(crate) fn send_now(spaces: &Spaces, network: NetworkId, only: &[Ipv4Addr]) -> Result<(u32, u32), NetError> {
+pub(crate) fn send_now(
+    spaces: &Spaces,
+    network: NetworkId,
+    only: &[Ipv4Addr],
+) -> Result<(u32, u32), NetError> {
     let open = |index: u32| -> Result<OwnedFd, NetError> { spaces.open(network, OpenKind::Packet(index)) };
     announce(spaces, network, &open, only)
 }
@@ -62,7 +66,8 @@ fn run(jobs: &Receiver<Job>, spaces: &Spaces) {
     let mut waiting: Vec<Job> = Vec::new();
     loop {
         let next = waiting.iter().map(|job| job.due).min();
-        let patience = next.map_or(Duration::from_secs(3_600), |due| due.saturating_duration_since(Instant::now()));
+        let patience =
+            next.map_or(Duration::from_secs(3_600), |due| due.saturating_duration_since(Instant::now()));
         match jobs.recv_timeout(patience) {
             Ok(job) => {
                 waiting.push(job);

@@ -68,9 +68,12 @@ fn dispatch(worker: &Worker, call: Call) -> Answer {
         Call::Inventory(_) => plain(Outcome::Inventory(inventory(worker)?)),
         Call::Ping(call) => plain(Outcome::Ping(ping_address(worker, &call)?)),
         // With one carrier nobody can take over, so nothing is fenced (`networking.md` §16.3).
-        Call::CarrierKeepAlive(_) => plain(Outcome::CarrierKeepAlive(pb::CarrierKeepAliveReply { fenced: false })),
+        Call::CarrierKeepAlive(_) => {
+            plain(Outcome::CarrierKeepAlive(pb::CarrierKeepAliveReply { fenced: false }))
+        }
         Call::Counters(call) => {
-            let networks = call.network_uuids.iter().map(|text| network(text)).collect::<Result<Vec<_>, _>>()?;
+            let networks =
+                call.network_uuids.iter().map(|text| network(text)).collect::<Result<Vec<_>, _>>()?;
             plain(Outcome::Counters(counters(worker, &networks)?))
         }
     }
@@ -106,9 +109,11 @@ fn open_sockets(worker: &Worker, call: &pb::OpenServiceSocketsCall) -> Answer {
     let network = network(&call.network_uuid)?;
     let kinds: Vec<pb::SocketKind> = call.kinds().collect();
     // Client sockets touch nothing that is kept, so a resolver need not wait for a render.
-    let client = |kind: &pb::SocketKind| matches!(kind, pb::SocketKind::UdpClient | pb::SocketKind::TcpClient);
+    let client =
+        |kind: &pb::SocketKind| matches!(kind, pb::SocketKind::UdpClient | pb::SocketKind::TcpClient);
     if !kinds.is_empty() && kinds.iter().all(client) {
-        let opened = kinds.iter().map(|kind| worker.services.open_client(network, *kind)).collect::<Result<_, _>>()?;
+        let opened =
+            kinds.iter().map(|kind| worker.services.open_client(network, *kind)).collect::<Result<_, _>>()?;
         let reply = pb::ServiceSocketsReply { kinds: call.kinds.clone(), generation: 0 };
         return Ok((Outcome::ServiceSockets(reply), opened));
     }
@@ -120,7 +125,8 @@ fn open_sockets(worker: &Worker, call: &pb::OpenServiceSocketsCall) -> Answer {
 
 fn announce(worker: &Worker, call: &pb::AnnounceCall) -> Result<pb::AnnounceReply, NetError> {
     let network = existing(worker, &call.network_uuid)?;
-    let only = call.addresses.iter().map(|text| parse(text, "address")).collect::<Result<Vec<Ipv4Addr>, _>>()?;
+    let only =
+        call.addresses.iter().map(|text| parse(text, "address")).collect::<Result<Vec<Ipv4Addr>, _>>()?;
     let (sent, failed) = send_now(&worker.spaces, network, &only)?;
     Ok(pb::AnnounceReply { sent, failed })
 }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use sf_model::NetworkId;
 use sf_netstate::NetError;
 use sf_netstate::names::{Mark, Role};
-use sf_netstate::netlink::link::{self, ObservedLink};
 use sf_netstate::netlink::conntrack;
+use sf_netstate::netlink::link::{self, ObservedLink};
 use sf_netstate::nft::observe::rules;
 use sf_netstate::nft::tables::port;
 use sf_netstate::render::{Namespaces, lock};
 use sf_protos::net_privexec::{
-    CountersReply, DropCounter, InventoryLink, InventoryNetwork, InventoryReply, LinkCounters, NetworkCounters,
+    CountersReply, DropCounter, InventoryLink, InventoryNetwork, InventoryReply, LinkCounters,
+    NetworkCounters,
 };
 
 use crate::worker::Worker;
@@ -40,7 +41,10 @@ pub(crate) fn inventory(worker: &Worker) -> Result<InventoryReply, NetError> {
         if let Some(entry) = networks.get_mut(&network) {
             entry.has_namespace = true;
         } else if let Some(vxid) = vxid_inside(worker, network)? {
-            networks.insert(network, InventoryNetwork { vxid, has_namespace: true, ..InventoryNetwork::default() });
+            networks.insert(
+                network,
+                InventoryNetwork { vxid, has_namespace: true, ..InventoryNetwork::default() },
+            );
         }
     }
     for (network, mut entry) in networks {
@@ -79,7 +83,8 @@ pub(crate) fn counters(worker: &Worker, only: &[NetworkId]) -> Result<CountersRe
 
 fn guests(entry: &mut InventoryNetwork, links: &[ObservedLink]) {
     let bridge = links.iter().find(|link| {
-        entry.links.iter().any(|ours| ours.name == link.name) && matches!(Role::parse(&link.name), Some((Role::Bridge, _)))
+        entry.links.iter().any(|ours| ours.name == link.name)
+            && matches!(Role::parse(&link.name), Some((Role::Bridge, _)))
     });
     let Some(bridge) = bridge else { return };
     entry.has_bridge = true;
@@ -94,7 +99,8 @@ fn guests(entry: &mut InventoryNetwork, links: &[ObservedLink]) {
 fn vxid_inside(worker: &Worker, network: NetworkId) -> Result<Option<u32>, NetError> {
     let sockets = worker.spaces.sockets(network)?;
     let links = link::list(&mut lock(&sockets).route, false)?;
-    let ours = links.iter().find(|link| Mark::parse(&link.alias).is_some_and(|mark| mark.network == Some(network)));
+    let ours =
+        links.iter().find(|link| Mark::parse(&link.alias).is_some_and(|mark| mark.network == Some(network)));
     Ok(ours.and_then(|link| Role::parse(&link.name)).map(|(_, vxid)| vxid.get()))
 }
 
@@ -115,6 +121,12 @@ fn traffic(worker: &Worker, network: NetworkId, outer: &ObservedLink) -> Network
         dropped: stats.rx_dropped,
         multicast: stats.multicast,
     };
-    let tracked = worker.spaces.sockets(network).and_then(|sockets| conntrack::count(&mut lock(&sockets).nft));
-    NetworkCounters { network_uuid: network.to_string(), rx: Some(rx), tx: Some(tx), conntrack_entries: tracked.unwrap_or(0) }
+    let tracked =
+        worker.spaces.sockets(network).and_then(|sockets| conntrack::count(&mut lock(&sockets).nft));
+    NetworkCounters {
+        network_uuid: network.to_string(),
+        rx: Some(rx),
+        tx: Some(tx),
+        conntrack_entries: tracked.unwrap_or(0),
+    }
 }

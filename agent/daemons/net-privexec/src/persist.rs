@@ -47,7 +47,8 @@ impl Applied {
             move |source| PrivexecError::Path { path, source }
         };
         fs::create_dir_all(dir).map_err(failed(dir))?;
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let boot_id =
+            fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
         let path = dir.join("applied.json");
         let known = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok());
         let state = known.filter(|state| state.boot_id == boot_id);
@@ -67,7 +68,9 @@ impl Applied {
             return Err(stale("generation", intent.generation, applied.generation));
         }
         match &intent.carrier {
-            Some(carrier) if carrier.epoch < applied.epoch => Err(stale("epoch", carrier.epoch, applied.epoch)),
+            Some(carrier) if carrier.epoch < applied.epoch => {
+                Err(stale("epoch", carrier.epoch, applied.epoch))
+            }
             _ => Ok(()),
         }
     }

@@ -8,13 +8,13 @@ use sf_netstate::netlink::link;
 use sf_netstate::render::host::clear_host;
 use sf_netstate::render::{Namespaces, Sockets};
 
+use crate::announcer::Announcer;
 use crate::error::PrivexecError;
 use crate::helper::Helper;
 use crate::inventory;
 use crate::options::Options;
 use crate::persist::Applied;
 use crate::spaces::Spaces;
-use crate::announcer::Announcer;
 use crate::worker::Worker;
 
 /// Removes every link, namespace and table that carries our mark, whatever network or cluster it belongs to; returns

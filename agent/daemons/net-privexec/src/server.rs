@@ -58,7 +58,8 @@ impl Server {
         let (report, ready) = std::sync::mpsc::channel();
         let work = move || {
             // Capabilities belong to threads. The worker's are started from this one and inherit what is left.
-            let started = keep_network_capabilities(drop_capabilities).and_then(|()| start_worker(spaces, applied));
+            let started =
+                keep_network_capabilities(drop_capabilities).and_then(|()| start_worker(spaces, applied));
             match started {
                 Ok(worker) => {
                     let _ = report.send(Ok(()));
@@ -118,15 +119,18 @@ fn keep_network_capabilities(drop_others: bool) -> Result<(), PrivexecError> {
     }
     let kept = CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    set_capabilities(None, sets).map_err(|error| PrivexecError::Thread(format!("dropping capabilities: {error}")))
+    set_capabilities(None, sets)
+        .map_err(|error| PrivexecError::Thread(format!("dropping capabilities: {error}")))
 }
 
 fn accept(listener: &UnixListener, stopped: &UnixStream, worker: &Arc<Worker>) {
     let running = Arc::new(AtomicUsize::new(0));
     let mut conversations: Vec<JoinHandle<()>> = Vec::new();
     loop {
-        let mut waits =
-            [PollFd::new(listener.as_fd(), PollFlags::POLLIN), PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
+        let mut waits = [
+            PollFd::new(listener.as_fd(), PollFlags::POLLIN),
+            PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
+        ];
         match poll(&mut waits, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => continue,
             Err(error) => return tracing::error!(%error, "the socket cannot be waited on"),
@@ -162,7 +166,8 @@ fn may_speak(stream: &UnixStream) -> bool {
 }
 
 fn converse(stream: &UnixStream, worker: &Worker) {
-    let limits = stream.set_read_timeout(Some(CLIENT_PATIENCE)).and(stream.set_write_timeout(Some(CLIENT_PATIENCE)));
+    let limits =
+        stream.set_read_timeout(Some(CLIENT_PATIENCE)).and(stream.set_write_timeout(Some(CLIENT_PATIENCE)));
     if limits.is_err() {
         return;
     }

@@ -52,7 +52,11 @@ impl ServiceSockets {
     }
 
     /// Sockets of the given kinds, in order, and the number that changes when they were made anew.
-    pub(crate) fn open(&self, network: NetworkId, kinds: &[SocketKind]) -> Result<(Vec<OwnedFd>, u64), NetError> {
+    pub(crate) fn open(
+        &self,
+        network: NetworkId,
+        kinds: &[SocketKind],
+    ) -> Result<(Vec<OwnedFd>, u64), NetError> {
         let place = self.place(network)?;
         let mut kept = self.kept.lock();
         if kept.networks.get(&network).is_none_or(|sockets| sockets.place != place) {
@@ -100,13 +104,15 @@ impl ServiceSockets {
             Some(socket) => socket,
             None => self.spaces.open(network, how)?,
         };
-        let copy = socket.as_fd().try_clone_to_owned().map_err(|error| NetError::io("service socket", error))?;
+        let copy =
+            socket.as_fd().try_clone_to_owned().map_err(|error| NetError::io("service socket", error))?;
         sockets.open.insert(kind, socket);
         Ok(copy)
     }
 
     fn place(&self, network: NetworkId) -> Result<Place, NetError> {
-        let missing = |what: &str| NetError::InvalidIntent(format!("network {network} has no {what} on this node"));
+        let missing =
+            |what: &str| NetError::InvalidIntent(format!("network {network} has no {what} on this node"));
         let inode = self.spaces.inode(network)?.ok_or_else(|| missing("namespace"))?;
         let sockets = self.spaces.sockets(network)?;
         let mut sockets = lock(&sockets);

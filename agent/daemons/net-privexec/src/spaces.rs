@@ -59,7 +59,8 @@ impl Spaces {
         let path = self.path(network);
         match statfs(&path) {
             Ok(found) if found.filesystem_type() == NSFS_MAGIC => {
-                let status = std::fs::metadata(&path).map_err(|error| NetError::io(path.display().to_string(), error))?;
+                let status = std::fs::metadata(&path)
+                    .map_err(|error| NetError::io(path.display().to_string(), error))?;
                 Ok(Some(status.ino()))
             }
             Ok(_) | Err(nix::errno::Errno::ENOENT) => Ok(None),

@@ -90,7 +90,10 @@ impl Worker {
     }
 
     /// Runs `work` with sockets of the root namespace; every concurrent call has its own.
-    pub(crate) fn with_root<T>(&self, work: impl FnOnce(&mut Sockets) -> Result<T, NetError>) -> Result<T, NetError> {
+    pub(crate) fn with_root<T>(
+        &self,
+        work: impl FnOnce(&mut Sockets) -> Result<T, NetError>,
+    ) -> Result<T, NetError> {
         let idle = self.idle.lock().pop();
         let mut sockets = match idle {
             Some(sockets) => sockets,

@@ -3,7 +3,9 @@
 mod support;
 
 use sf_protos::net_privexec as pb;
-use support::{BRIDGE, FLOATING, Guest, NETWORK, Node, absent, eventually, host_intent, intent, isolated, run, works};
+use support::{
+    BRIDGE, FLOATING, Guest, NETWORK, Node, absent, eventually, host_intent, intent, isolated, run, works,
+};
 
 #[test]
 fn a_network_lives_and_leaves_nothing() {
@@ -22,9 +24,9 @@ fn a_network_lives_and_leaves_nothing() {
             guest.plug(BRIDGE);
             guest.configure();
         }
-        assert!(one.pings("172.16.0.1"), "the gateway answers");
-        assert!(one.pings(&two.address), "members reach each other");
-        assert!(one.pings("192.0.2.1"), "the outside answers");
+        one.reaches("172.16.0.1", "the gateway answers");
+        one.reaches(&two.address, "members reach each other");
+        one.reaches("192.0.2.1", "the outside answers");
         assert!(!works("ip netns exec out ping -c1 -W1 172.16.0.11"), "nobody comes in uninvited");
 
         let guests_attached = node.render(&absent(2)).unwrap_err();
@@ -58,7 +60,7 @@ fn the_outside_sees_the_node_and_the_mesh_is_out_of_reach() {
         guest.configure();
         // `out` has no route to the floating block: an answer proves that the node translated the source.
         assert!(!run("ip -n out route").contains("192.168.20"));
-        assert!(guest.pings("192.0.2.1"));
+        guest.reaches("192.0.2.1", "the outside answers");
         assert!(!guest.pings("10.99.0.1"), "the mesh address of the node");
         // A frame for the bridge's own MAC must not reach the host.
         let bridge_mac = run(&format!("ip -o link show {BRIDGE} | sed 's/.*ether //; s/ .*//'"));
@@ -81,11 +83,11 @@ fn port_security_is_strict() {
         }
         assert!(!good.pings(&other.address), "an unknown tap is shut");
         node.render(&intent(2, &[&good, &other])).unwrap();
-        assert!(good.pings(&other.address));
+        good.reaches(&other.address, "members reach each other");
         run("ip -n g1 addr add 172.16.0.77/24 dev eth0");
         assert!(!works("ip netns exec g1 ping -c1 -W1 -I 172.16.0.77 172.16.0.12"), "a foreign address");
         run("ip -n g1 addr del 172.16.0.77/24 dev eth0");
-        assert!(good.pings(&other.address), "honest traffic goes on");
+        good.reaches(&other.address, "honest traffic goes on");
         run("ip -n g1 link set eth0 address 02:00:00:00:00:99");
         assert!(!good.pings(&other.address), "a foreign MAC");
 
@@ -94,7 +96,7 @@ fn port_security_is_strict() {
         open.learning = true;
         node.render(&open).unwrap();
         run("ip -n g2 neigh flush dev eth0");
-        assert!(good.pings(&other.address), "an open port may use any MAC");
+        good.reaches(&other.address, "an open port may use any MAC");
     });
 }
 
@@ -139,7 +141,7 @@ fn drift_is_repaired_and_named() {
         }
         guest.plug(BRIDGE);
         guest.configure();
-        eventually("the guest reaches the outside again", || guest.pings("192.0.2.1"));
+        guest.reaches("192.0.2.1", "the outside answers again");
     });
 }
 
@@ -191,11 +193,13 @@ fn floating_and_routed_addresses() {
         wanted.generation = 2;
         node.render(&wanted).unwrap();
         assert_eq!(node.render(&wanted).unwrap().messages, 0);
-        assert!(ping_floating(), "from the outside");
-        assert!(two.pings("192.168.20.50"), "by a member");
+        eventually("from the outside", ping_floating);
+        two.reaches("192.168.20.50", "by a member");
         run("ip -n g2 addr add 192.168.20.60/32 dev lo");
-        assert!(works("ip netns exec out ping -c1 -W2 192.168.20.60"), "a routed address from the outside");
-        assert!(one.pings("192.168.20.60"), "a routed address by a member");
+        eventually("a routed address from the outside", || {
+            works("ip netns exec out ping -c1 -W2 192.168.20.60")
+        });
+        one.reaches("192.168.20.60", "a routed address by a member");
 
         let carrier = wanted.carrier.as_mut().unwrap();
         carrier.floats.clear();

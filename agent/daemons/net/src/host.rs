@@ -15,7 +15,12 @@ pub(crate) async fn render(state: &State) -> Result<(), NetError> {
     let carries = intent.egress.is_some();
     let reply = state.privexec.render_host(intent).await?;
     for change in &reply.changes {
-        tracing::info!(verb = change.verb, item = change.item, detail = change.detail, "the host was changed");
+        tracing::info!(
+            verb = change.verb,
+            item = change.item,
+            detail = change.detail,
+            "the host was changed"
+        );
     }
     state.shared.conditions.update(&state.context, &reply.conditions);
     let fit = !state.shared.conditions.stands("underlay_mtu_too_small");
@@ -27,7 +32,9 @@ async fn intent(state: &State) -> Result<HostIntent, NetError> {
     let request = GetHostIntentRequest { node_uuid: state.node_uuid() };
     match state.context.gateway.call(CallClass::Background, request).await {
         Ok(reply) => {
-            let intent = reply.intent.ok_or(NetError::Unusable { what: "host intent", detail: "it is empty".into() })?;
+            let intent = reply
+                .intent
+                .ok_or(NetError::Unusable { what: "host intent", detail: "it is empty".into() })?;
             let intent = localise(state, intent);
             *state.shared.host.lock() = Some(intent.clone());
             Ok(intent)

@@ -9,8 +9,8 @@ use sf_netstate::wire::{CallError, Client};
 use sf_protos::net_privexec::request::Call;
 use sf_protos::net_privexec::response::Outcome;
 use sf_protos::net_privexec::{
-    CountersCall, CountersReply, HostIntent, InventoryCall, InventoryReply, NetworkIntent, OpenServiceSocketsCall,
-    PingCall, PingReply, RenderHostCall, RenderNetworkCall, RenderReply, SocketKind,
+    CountersCall, CountersReply, HostIntent, InventoryCall, InventoryReply, NetworkIntent,
+    OpenServiceSocketsCall, PingCall, PingReply, RenderHostCall, RenderNetworkCall, RenderReply, SocketKind,
 };
 use sf_runtime::context;
 
@@ -64,7 +64,12 @@ impl Privexec {
         }
     }
 
-    pub(crate) async fn keep_alive(&self, session_epoch: u64, ttl: Duration, dead_man: bool) -> Result<(), CallError> {
+    pub(crate) async fn keep_alive(
+        &self,
+        session_epoch: u64,
+        ttl: Duration,
+        dead_man: bool,
+    ) -> Result<(), CallError> {
         let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         let call = sf_protos::net_privexec::CarrierKeepAliveCall { session_epoch, ttl_ms, dead_man };
         self.call(Call::CarrierKeepAlive(call)).await.map(drop)

@@ -89,8 +89,12 @@ struct Counts {
 
 impl Counts {
     fn publish(&self) {
-        let states =
-            [("rendered", self.rendered), ("behind", self.behind), ("error", self.error), ("quiesced", self.quiesced)];
+        let states = [
+            ("rendered", self.rendered),
+            ("behind", self.behind),
+            ("error", self.error),
+            ("quiesced", self.quiesced),
+        ];
         for (name, count) in states {
             metrics::gauge!("sf_net_networks", "state" => name).set(f64::from(count));
         }
@@ -100,7 +104,11 @@ impl Counts {
 async fn list(state: &State) -> Result<Vec<NodeIntent>, NetError> {
     let node_uuid = state.node_uuid();
     let request = |page| ListNodeIntentsRequest { node_uuid: node_uuid.clone(), page: Some(page) };
-    let all = state.context.gateway.collect_all(CallClass::Bulk, request, |reply| (reply.intents, reply.page)).await?;
+    let all = state
+        .context
+        .gateway
+        .collect_all(CallClass::Bulk, request, |reply| (reply.intents, reply.page))
+        .await?;
     Ok(all.into_vec())
 }
 
@@ -126,7 +134,8 @@ async fn one(state: &State, memory: &Memory, intent: &NodeIntent, counts: &mut C
         Err(error) => {
             counts.error += 1;
             let cluster = state.context.cluster.current();
-            let (base, circuit) = (cluster.maintain_reconcile_cooldown_seconds, cluster.maintain_reconcile_circuit_k);
+            let (base, circuit) =
+                (cluster.maintain_reconcile_cooldown_seconds, cluster.maintain_reconcile_circuit_k);
             let failures = memory.cooldowns.lock().failed(network, base, circuit, Instant::now());
             record::failed(state, network, &error);
             if failures == circuit {
@@ -136,7 +145,12 @@ async fn one(state: &State, memory: &Memory, intent: &NodeIntent, counts: &mut C
     }
 }
 
-async fn repair(state: &State, network: NetworkId, intent: &NodeIntent, behind: bool) -> Result<(), NetError> {
+async fn repair(
+    state: &State,
+    network: NetworkId,
+    intent: &NodeIntent,
+    behind: bool,
+) -> Result<(), NetError> {
     let known = state.shared.intents.lock().get(&network).cloned();
     let fresh = known.filter(|known| !behind && known.generation == intent.generation);
     let reason = if behind { Reason::Asked } else { Reason::Drift };
@@ -150,7 +164,12 @@ async fn repair(state: &State, network: NetworkId, intent: &NodeIntent, behind: 
     Ok(())
 }
 
-async fn strays(state: &State, memory: &Memory, inventory: &[InventoryNetwork], claimed: &HashSet<NetworkId>) {
+async fn strays(
+    state: &State,
+    memory: &Memory,
+    inventory: &[InventoryNetwork],
+    claimed: &HashSet<NetworkId>,
+) {
     let grace = state.context.cluster.current().maintain_stray_vxlan_grace_seconds;
     let verdicts = memory.strays.lock().judge(inventory, claimed, grace, Instant::now());
     metrics::gauge!("sf_net_strays").set(memory.strays.lock().count() as f64);
@@ -160,7 +179,10 @@ async fn strays(state: &State, memory: &Memory, inventory: &[InventoryNetwork], 
                 tracing::warn!(%network, ?guests, "a network nothing claims has guests attached; it is left alone");
             }
             Verdict::Reap(network) => {
-                let Some(found) = inventory.iter().find(|found| found.network_uuid == network.to_string()) else { continue };
+                let Some(found) = inventory.iter().find(|found| found.network_uuid == network.to_string())
+                else {
+                    continue;
+                };
                 let outcome = reap(state, network, found).await;
                 tell_reaped(state, found, &outcome);
                 if outcome.is_err() {
@@ -186,11 +208,12 @@ fn tell_reaped(state: &State, found: &InventoryNetwork, outcome: &Result<(), Net
     let names: Vec<&str> = found.links.iter().map(|link| link.name.as_str()).collect();
     let message = if outcome.is_ok() { "reaped stray network" } else { "partially reaped stray network" };
     let error = outcome.as_ref().err().map(ToString::to_string);
-    metrics::counter!("sf_net_strays_reaped_total", "kind" => "network").increment(u64::from(outcome.is_ok()));
-    let told = event(EventType::Audit, message)
-        .object(ObjectType::Node, &state.context.node.name)
-        .extra(serde_json::json!({
+    metrics::counter!("sf_net_strays_reaped_total", "kind" => "network")
+        .increment(u64::from(outcome.is_ok()));
+    let told = event(EventType::Audit, message).object(ObjectType::Node, &state.context.node.name).extra(
+        serde_json::json!({
             "network": found.network_uuid, "links": names, "namespace": found.has_namespace, "error": error
-        }));
+        }),
+    );
     state.context.events.record_detached(told);
 }

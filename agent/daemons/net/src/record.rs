@@ -20,7 +20,13 @@ pub(crate) enum Reason {
 }
 
 /// Tells what a render changed; a render that changed nothing is only counted.
-pub(crate) fn rendered(state: &State, network: NetworkId, reason: Reason, present: bool, reply: &RenderReply) {
+pub(crate) fn rendered(
+    state: &State,
+    network: NetworkId,
+    reason: Reason,
+    present: bool,
+    reply: &RenderReply,
+) {
     let kind = match (reply.changes.is_empty(), present) {
         (true, _) => "noop",
         (false, false) => "remove",
@@ -40,7 +46,8 @@ pub(crate) fn rendered(state: &State, network: NetworkId, reason: Reason, presen
                 .extra(serde_json::json!({ "node": state.context.node.name, "changes": counts }))
         }
         Reason::Drift => {
-            let items: Vec<String> = reply.changes.iter().map(|change| format!("{} {}", change.item, change.detail)).collect();
+            let items: Vec<String> =
+                reply.changes.iter().map(|change| format!("{} {}", change.item, change.detail)).collect();
             for change in &reply.changes {
                 metrics::counter!("sf_net_drift_repairs_total", "item" => change.item.clone()).increment(1);
             }
@@ -56,7 +63,12 @@ pub(crate) fn rendered(state: &State, network: NetworkId, reason: Reason, presen
 pub(crate) fn failed(state: &State, network: NetworkId, error: &NetError) {
     metrics::counter!("sf_net_renders_total", "kind" => "change", "outcome" => "error").increment(1);
     tracing::warn!(%network, code = error.code(), %error, "a network could not be rendered");
-    about(state, network, "render failed", serde_json::json!({ "code": error.code(), "error": error.to_string() }));
+    about(
+        state,
+        network,
+        "render failed",
+        serde_json::json!({ "code": error.code(), "error": error.to_string() }),
+    );
 }
 
 /// Tells that repairs of a network rest.

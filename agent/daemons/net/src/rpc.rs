@@ -20,7 +20,10 @@ pub(crate) async fn serve(state: State) -> Result<(), NetError> {
     let shutdown = state.context.shutdown.clone();
     tonic::transport::Server::builder()
         .add_service(NetNodeServer::new(Service { state }))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move { shutdown.requested().await })
+        .serve_with_incoming_shutdown(
+            TcpListenerStream::new(listener),
+            async move { shutdown.requested().await },
+        )
         .await
         .map_err(|error| failed(std::io::Error::other(error)))
 }

@@ -24,7 +24,11 @@ pub(crate) async fn run(state: State) {
         let (state, seen) = (state.clone(), seen.clone());
         async move { sample(&state, &seen).await.map(|()| Pass::Done) }
     };
-    Loop::every("network-usage", INTERVAL).max_silence(INTERVAL * 2).jittered().run(shutdown, liveness, pass).await;
+    Loop::every("network-usage", INTERVAL)
+        .max_silence(INTERVAL * 2)
+        .jittered()
+        .run(shutdown, liveness, pass)
+        .await;
 }
 
 async fn sample(state: &State, seen: &Mutex<HashMap<String, u64>>) -> Result<(), NetError> {

@@ -30,7 +30,8 @@ pub fn announce(
         let Some(first) = group.first() else { continue };
         let socket = open(first.index)?;
         for target in group {
-            let frame = ethernet(BROADCAST, target.mac, ETHERTYPE_ARP, &gratuitous_arp(target.mac, target.address));
+            let frame =
+                ethernet(BROADCAST, target.mac, ETHERTYPE_ARP, &gratuitous_arp(target.mac, target.address));
             match send(socket.as_raw_fd(), &frame, MsgFlags::MSG_DONTWAIT) {
                 Ok(_) => sent += 1,
                 Err(_) => failed += 1,

@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use sf_model::MacAddress;
 
-use crate::model::{BridgeSpec, InnerLink, LinkSpec, LinkState, Master, NamespaceModel, NetworkModel, PortElement, Route};
+use crate::model::{
+    BridgeSpec, InnerLink, LinkSpec, LinkState, Master, NamespaceModel, NetworkModel, PortElement, Route,
+};
 use crate::names::Role;
 use crate::nft::{Element, ElementKey, TableState};
 
@@ -78,19 +80,25 @@ impl Change {
             Self::CreateLink { role, .. } => ("add", "link", format!("{role:?}")),
             Self::SetMtu(role, mtu) => ("replace", "link", format!("{role:?} mtu {mtu}")),
             Self::SetMaster(role, master) => ("replace", "link", format!("{role:?} master {master:?}")),
-            Self::SetUp(role, up) => ("replace", "link", format!("{role:?} {}", if *up { "up" } else { "down" })),
+            Self::SetUp(role, up) => {
+                ("replace", "link", format!("{role:?} {}", if *up { "up" } else { "down" }))
+            }
             Self::SetBridge(_) => ("replace", "link", "Bridge options".into()),
             Self::SetLearning(on) => ("replace", "link", format!("Vxlan learning {on}")),
             Self::Flood(address, add) => (verb(*add), "fdb", format!("flood {address}")),
             Self::SetUnicast(mac, address) => ("replace", "fdb", format!("{mac} {address}")),
             Self::RemoveUnicast(mac) => ("remove", "fdb", mac.to_string()),
             Self::AddPorts(elements) => ("add", "port_security", format!("{} elements", elements.len())),
-            Self::RemovePorts(elements) => ("remove", "port_security", format!("{} elements", elements.len())),
+            Self::RemovePorts(elements) => {
+                ("remove", "port_security", format!("{} elements", elements.len()))
+            }
             Self::CreateNamespace => ("add", "namespace", String::new()),
             Self::DeleteNamespace => ("remove", "namespace", String::new()),
             Self::SetInner(role, _) => ("replace", "link", format!("{role:?}")),
             Self::Address(role, net, add) => (verb(*add), "address", format!("{net} {role:?}")),
-            Self::Route(route, add) => (verb(*add), "route", format!("{} {:?}", route.destination, route.role)),
+            Self::Route(route, add) => {
+                (verb(*add), "route", format!("{} {:?}", route.destination, route.role))
+            }
             Self::Proxy(role, address, add) => (verb(*add), "neighbour", format!("proxy {address} {role:?}")),
             Self::ReplaceTable(_) => ("replace", "nft", "table sf_net".into()),
             Self::Elements { set, remove, add } => {
@@ -105,14 +113,17 @@ impl Change {
             Self::DeleteLink(role) => delete_link(model, *role),
             Self::CreateLink { role, link, inner } => {
                 model.links.insert(*role, LinkState { up: false, master: None, ..link.clone() });
-                if let (Some(inner_role), Some(inner), Some(ns)) = (role.inner(), inner, &mut model.namespace) {
+                if let (Some(inner_role), Some(inner), Some(ns)) = (role.inner(), inner, &mut model.namespace)
+                {
                     ns.links.insert(inner_role, InnerLink { up: false, ..inner.clone() });
                 }
             }
             Self::SetMtu(role, mtu) => on_link(model, *role, |link| link.mtu = *mtu),
             Self::SetMaster(role, master) => on_link(model, *role, |link| link.master = *master),
             Self::SetUp(role, up) => on_link(model, *role, |link| link.up = *up),
-            Self::SetBridge(options) => on_link(model, Role::Bridge, |link| link.spec = LinkSpec::Bridge(*options)),
+            Self::SetBridge(options) => {
+                on_link(model, Role::Bridge, |link| link.spec = LinkSpec::Bridge(*options))
+            }
             Self::SetLearning(on) => on_link(model, Role::Vxlan, |link| {
                 if let LinkSpec::Vxlan(spec) = &mut link.spec {
                     spec.learning = *on;

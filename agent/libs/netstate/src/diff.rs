@@ -44,10 +44,14 @@ impl Plan {
     fn take_down(&mut self, desired: &NetworkModel) {
         for role in TEARDOWN {
             let Some(link) = self.now.links.get(&role) else { continue };
-            let keep = desired.links.get(&role).is_some_and(|wanted| replaceable(link, wanted)) && !self.broken_pair(role);
+            let keep = desired.links.get(&role).is_some_and(|wanted| replaceable(link, wanted))
+                && !self.broken_pair(role);
             if !keep {
                 self.step(Change::DeleteLink(role));
-            } else if role == Role::EgressOuter && link.up && desired.links.get(&role).is_some_and(|wanted| !wanted.up) {
+            } else if role == Role::EgressOuter
+                && link.up
+                && desired.links.get(&role).is_some_and(|wanted| !wanted.up)
+            {
                 self.step(Change::SetUp(role, false));
             }
             // The namespace goes after the pairs and before the segment.
@@ -81,7 +85,8 @@ impl Plan {
         }
         let floods: Vec<_> = self.now.flood.difference(&desired.flood).copied().collect();
         floods.into_iter().for_each(|address| self.step(Change::Flood(address, false)));
-        let gone: Vec<_> = self.now.unicast.keys().filter(|mac| !desired.unicast.contains_key(mac)).copied().collect();
+        let gone: Vec<_> =
+            self.now.unicast.keys().filter(|mac| !desired.unicast.contains_key(mac)).copied().collect();
         gone.into_iter().for_each(|mac| self.step(Change::RemoveUnicast(mac)));
         let floods: Vec<_> = desired.flood.difference(&self.now.flood).copied().collect();
         floods.into_iter().for_each(|address| self.step(Change::Flood(address, true)));
@@ -99,7 +104,9 @@ impl Plan {
     fn adjust(&mut self, role: Role, wanted: &LinkState) {
         let Some(now) = self.now.links.get(&role).cloned() else { return };
         match (&now.spec, &wanted.spec) {
-            (LinkSpec::Bridge(have), LinkSpec::Bridge(want)) if have != want => self.step(Change::SetBridge(*want)),
+            (LinkSpec::Bridge(have), LinkSpec::Bridge(want)) if have != want => {
+                self.step(Change::SetBridge(*want))
+            }
             (LinkSpec::Vxlan(have), LinkSpec::Vxlan(want)) if have.learning != want.learning => {
                 self.step(Change::SetLearning(want.learning));
             }
@@ -121,11 +128,13 @@ impl Plan {
     }
 
     fn ports(&mut self, desired: &NetworkModel) {
-        let extra: std::collections::BTreeSet<_> = self.now.ports.difference(&desired.ports).cloned().collect();
+        let extra: std::collections::BTreeSet<_> =
+            self.now.ports.difference(&desired.ports).cloned().collect();
         if !extra.is_empty() {
             self.step(Change::RemovePorts(extra));
         }
-        let missing: std::collections::BTreeSet<_> = desired.ports.difference(&self.now.ports).cloned().collect();
+        let missing: std::collections::BTreeSet<_> =
+            desired.ports.difference(&self.now.ports).cloned().collect();
         if !missing.is_empty() {
             self.step(Change::AddPorts(missing));
         }
@@ -232,5 +241,9 @@ fn only_in(
     these: &BTreeMap<ElementKey, Element>,
     those: &BTreeMap<ElementKey, Element>,
 ) -> BTreeMap<ElementKey, Element> {
-    these.iter().filter(|(key, element)| those.get(*key) != Some(element)).map(|(k, e)| (k.clone(), e.clone())).collect()
+    these
+        .iter()
+        .filter(|(key, element)| those.get(*key) != Some(element))
+        .map(|(k, e)| (k.clone(), e.clone()))
+        .collect()
 }

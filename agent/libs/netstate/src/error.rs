@@ -110,7 +110,9 @@ impl NetError {
             Self::NameConflict { .. } => "network.name_conflict".into(),
             Self::UnderlayMtuTooSmall { .. } => "network.underlay_mtu_too_small".into(),
             Self::GuestsAttached(_) => "network.in_use".into(),
-            Self::Stale { .. } | Self::HostNotRendered | Self::Unverified(_) => "network.render_failed".into(),
+            Self::Stale { .. } | Self::HostNotRendered | Self::Unverified(_) => {
+                "network.render_failed".into()
+            }
             Self::Kernel(error) => {
                 let prefix = if error.family == Family::Nftables { "nft" } else { "netlink" };
                 format!("{prefix}.{}", errno_name(error.errno))

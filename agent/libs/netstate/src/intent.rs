@@ -224,7 +224,8 @@ impl NetworkIntent {
     /// # Errors
     /// [`NetError::InvalidIntent`] naming the first rule that is broken.
     pub fn parse(intent: &pb::NetworkIntent, host: &HostIntent) -> Result<Self, NetError> {
-        let vxid = Vxid::new(intent.vxid).ok_or_else(|| invalid(format!("vxid {} is out of range", intent.vxid)))?;
+        let vxid =
+            Vxid::new(intent.vxid).ok_or_else(|| invalid(format!("vxid {} is out of range", intent.vxid)))?;
         let present = match intent.presence() {
             pb::Presence::Present => true,
             pb::Presence::Absent => false,
@@ -243,7 +244,11 @@ impl NetworkIntent {
             present,
             mtu: intent.mtu,
             learning: intent.learning,
-            peers: intent.peers.iter().map(|peer| parse(&peer.mesh_ip, "mesh address")).collect::<Result<_, _>>()?,
+            peers: intent
+                .peers
+                .iter()
+                .map(|peer| parse(&peer.mesh_ip, "mesh address"))
+                .collect::<Result<_, _>>()?,
             local_ports: intent.local_ports.iter().map(local_port).collect::<Result<_, _>>()?,
             remote_ports: intent.remote_ports.iter().map(remote_port).collect::<Result<_, _>>()?,
             carrier: carrier.map(|carrier| Carrier::parse(carrier, host)).transpose()?,
@@ -272,8 +277,15 @@ impl Carrier {
             inside(egress_host.floating_network, float.floating, "floating address")?;
             inside(netblock, float.address, "address behind a floating address")?;
         }
-        if egress.is_none() && (part.provide_nat || !floats.is_empty() || !routed.is_empty() || !part.service_ports.is_empty()) {
-            return Err(invalid("an egress address is needed for nat, floating, routed or service addresses"));
+        if egress.is_none()
+            && (part.provide_nat
+                || !floats.is_empty()
+                || !routed.is_empty()
+                || !part.service_ports.is_empty())
+        {
+            return Err(invalid(
+                "an egress address is needed for nat, floating, routed or service addresses",
+            ));
         }
         Ok(Self {
             epoch: part.epoch,
@@ -285,7 +297,11 @@ impl Carrier {
             provide_nat: part.provide_nat,
             floats,
             routed,
-            service_ports: part.service_ports.iter().map(|port| service_port(port, host)).collect::<Result<_, _>>()?,
+            service_ports: part
+                .service_ports
+                .iter()
+                .map(|port| service_port(port, host))
+                .collect::<Result<_, _>>()?,
             dhcp: part.dhcp.as_ref().map(|dhcp| Dhcp::parse(dhcp, netblock)).transpose()?,
             dns: part.dns.as_ref().map(Dns::parse).transpose()?,
         })
@@ -312,7 +328,11 @@ impl Dhcp {
         };
         Ok(Self {
             reservations: data.reservations.iter().map(reservation).collect::<Result<_, NetError>>()?,
-            dns_servers: data.dns_servers.iter().map(|text| parse(text, "dns server")).collect::<Result<_, _>>()?,
+            dns_servers: data
+                .dns_servers
+                .iter()
+                .map(|text| parse(text, "dns server"))
+                .collect::<Result<_, _>>()?,
             domain: data.domain.clone(),
         })
     }
@@ -321,11 +341,16 @@ impl Dhcp {
 impl Dns {
     /// Parses DNS data.
     pub fn parse(data: &pb::DnsData) -> Result<Self, NetError> {
-        let record = |row: &pb::DnsRecord| Ok((row.name.to_ascii_lowercase(), parse(&row.address, "record address")?));
+        let record =
+            |row: &pb::DnsRecord| Ok((row.name.to_ascii_lowercase(), parse(&row.address, "record address")?));
         Ok(Self {
             zone: data.zone.to_ascii_lowercase(),
             records: data.records.iter().map(record).collect::<Result<_, NetError>>()?,
-            forwarders: data.forwarders.iter().map(|text| parse(text, "forwarder")).collect::<Result<_, _>>()?,
+            forwarders: data
+                .forwarders
+                .iter()
+                .map(|text| parse(text, "forwarder"))
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -343,8 +368,16 @@ impl HostIntent {
             node: parse(&intent.node_uuid, "node uuid")?,
             mesh_ip: parse(&intent.mesh_ip, "mesh address")?,
             mesh_nic: interface_name(&intent.mesh_nic)?,
-            mesh_peers: intent.mesh_peers.iter().map(|text| parse(text, "mesh peer")).collect::<Result<_, _>>()?,
-            protected: intent.protected_cidrs.iter().map(|text| parse(text, "protected block")).collect::<Result<_, _>>()?,
+            mesh_peers: intent
+                .mesh_peers
+                .iter()
+                .map(|text| parse(text, "mesh peer"))
+                .collect::<Result<_, _>>()?,
+            protected: intent
+                .protected_cidrs
+                .iter()
+                .map(|text| parse(text, "protected block"))
+                .collect::<Result<_, _>>()?,
             underlay_mtu: intent.underlay_mtu,
             vxlan_udp_port,
             egress,
@@ -389,7 +422,11 @@ fn local_port(row: &pb::LocalPort) -> Result<LocalPort, NetError> {
     Ok(LocalPort {
         interface: parse(&row.interface_uuid, "interface uuid")?,
         mac: guest_mac(&row.macaddr)?,
-        allowed: row.allowed_addresses.iter().map(|text| parse(text, "allowed address")).collect::<Result<_, _>>()?,
+        allowed: row
+            .allowed_addresses
+            .iter()
+            .map(|text| parse(text, "allowed address"))
+            .collect::<Result<_, _>>()?,
         level,
     })
 }
@@ -400,7 +437,10 @@ fn remote_port(row: &pb::RemotePort) -> Result<(MacAddress, IpAddr), NetError> {
 }
 
 fn float(row: &pb::Float) -> Result<Float, NetError> {
-    Ok(Float { floating: parse(&row.floating_address, "floating address")?, address: parse(&row.address, "address")? })
+    Ok(Float {
+        floating: parse(&row.floating_address, "floating address")?,
+        address: parse(&row.address, "address")?,
+    })
 }
 
 fn service_port(row: &pb::ServicePort, host: &HostIntent) -> Result<ServicePort, NetError> {
@@ -447,7 +487,10 @@ fn transport(name: &str) -> Result<u8, NetError> {
 }
 
 fn port(value: u32, what: &str) -> Result<u16, NetError> {
-    u16::try_from(value).ok().filter(|port| *port > 0).ok_or_else(|| invalid(format!("{what} {value} is out of range")))
+    u16::try_from(value)
+        .ok()
+        .filter(|port| *port > 0)
+        .ok_or_else(|| invalid(format!("{what} {value} is out of range")))
 }
 
 fn parse<T: FromStr>(text: &str, what: &str) -> Result<T, NetError> {
@@ -459,7 +502,11 @@ fn optional<T: FromStr>(text: &str, what: &str) -> Result<Option<T>, NetError> {
 }
 
 fn inside(block: Ipv4Net, address: Ipv4Addr, what: &str) -> Result<(), NetError> {
-    if block.contains(&address) { Ok(()) } else { Err(invalid(format!("{what} {address} is outside {block}"))) }
+    if block.contains(&address) {
+        Ok(())
+    } else {
+        Err(invalid(format!("{what} {address} is outside {block}")))
+    }
 }
 
 fn at_most(count: usize, limit: usize, what: &str) -> Result<(), NetError> {

@@ -83,8 +83,14 @@ pub struct BridgeSpec {
 
 impl BridgeSpec {
     /// What every bridge of ours is set to (`networking.md` §5).
-    pub const WANTED: Self =
-        Self { stp: false, forward_delay: 0, ageing: 30_000, snooping: false, netfilter: false, arp_ignore: 8 };
+    pub const WANTED: Self = Self {
+        stp: false,
+        forward_delay: 0,
+        ageing: 30_000,
+        snooping: false,
+        netfilter: false,
+        arp_ignore: 8,
+    };
 }
 
 /// The bridge a link is a port of.

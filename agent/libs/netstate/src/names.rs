@@ -72,7 +72,8 @@ impl Role {
                 None => (Self::EgressInner, rest.strip_suffix("-i")?),
             }
         };
-        let canonical = digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let canonical =
+            digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if !canonical {
             return None;
         }
@@ -159,8 +160,17 @@ mod tests {
 
     #[test]
     fn foreign_names_are_not_ours() {
-        for name in ["eth0", "vxlan-1", "vxlan-ABCDEF", "br-vxlan-zzzzzz", "egr-br-eth0", "veth-00aa00", "vxlan-000000", "vxlan-00001", "tap020000000001"]
-        {
+        for name in [
+            "eth0",
+            "vxlan-1",
+            "vxlan-ABCDEF",
+            "br-vxlan-zzzzzz",
+            "egr-br-eth0",
+            "veth-00aa00",
+            "vxlan-000000",
+            "vxlan-00001",
+            "tap020000000001",
+        ] {
             assert_eq!(Role::parse(name), None, "{name}");
         }
     }

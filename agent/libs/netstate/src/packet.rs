@@ -74,7 +74,11 @@ pub fn parse_echo_reply(packet: &[u8], identifier: u16) -> Option<EchoReply> {
 }
 
 /// A UDP datagram inside an IPv4 packet, both checksums filled in.
-pub fn udp_datagram(source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16), payload: &[u8]) -> Option<Vec<u8>> {
+pub fn udp_datagram(
+    source: (Ipv4Addr, u16),
+    destination: (Ipv4Addr, u16),
+    payload: &[u8],
+) -> Option<Vec<u8>> {
     const UDP: u8 = 17;
     let udp_length = u16::try_from(payload.len() + 8).ok()?;
     let total = udp_length.checked_add(20)?;
@@ -153,7 +157,10 @@ mod tests {
         message[0] = 0;
         packet.extend(message);
         let reply = parse_echo_reply(&packet, 7).unwrap();
-        assert_eq!((reply.source, reply.sequence, reply.ttl, reply.length), (Ipv4Addr::new(10, 0, 0, 9), 3, 63, 64));
+        assert_eq!(
+            (reply.source, reply.sequence, reply.ttl, reply.length),
+            (Ipv4Addr::new(10, 0, 0, 9), 3, 63, 64)
+        );
         assert_eq!(parse_echo_reply(&packet, 8), None);
         assert_eq!(parse_echo_reply(&packet[..24], 7), None);
         assert_eq!(parse_echo_reply(&[], 7), None);

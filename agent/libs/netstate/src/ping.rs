@@ -31,7 +31,10 @@ pub struct PingReport {
 pub fn ping(socket: BorrowedFd<'_>, target: Ipv4Addr, count: u32) -> Result<PingReport, NetError> {
     let failed = |error: Errno| NetError::io(format!("ping {target}"), error);
     let identifier = (std::process::id() ^ u32::from(target)) as u16;
-    let mut report = PingReport { lines: vec![format!("PING {target} ({target}) 56(84) bytes of data.")], ..PingReport::default() };
+    let mut report = PingReport {
+        lines: vec![format!("PING {target} ({target}) 56(84) bytes of data.")],
+        ..PingReport::default()
+    };
     let started = Instant::now();
     let mut times = Vec::new();
     for sequence in 1..=count {
@@ -76,13 +79,17 @@ fn wait(
 ) -> Result<Option<(EchoReply, Duration)>, Errno> {
     let mut buffer = [0; 1_500];
     loop {
-        let Some(left) = PATIENCE.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) else { return Ok(None) };
+        let Some(left) = PATIENCE.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) else {
+            return Ok(None);
+        };
         let micros = i64::try_from(left.as_micros()).unwrap_or(1).max(1);
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::microseconds(micros))?;
         match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
             Ok(length) => {
                 let reply = parse_echo_reply(buffer.get(..length).unwrap_or_default(), identifier);
-                if let Some(reply) = reply.filter(|reply| reply.source == target && reply.sequence == sequence) {
+                if let Some(reply) =
+                    reply.filter(|reply| reply.source == target && reply.sequence == sequence)
+                {
                     return Ok(Some((reply, begun.elapsed())));
                 }
             }
@@ -136,7 +143,8 @@ mod tests {
         let lines = summary(target, &report, &times, Duration::from_millis(1_803));
         assert_eq!(lines[2], "10 packets transmitted, 9 received, 10% packet loss, time 1803ms");
         assert_eq!(lines[3], "rtt min/avg/max/mdev = 0.500/1.000/1.500/0.500 ms");
-        let nothing = summary(target, &PingReport { sent: 10, ..PingReport::default() }, &[], Duration::from_secs(3));
+        let nothing =
+            summary(target, &PingReport { sent: 10, ..PingReport::default() }, &[], Duration::from_secs(3));
         assert_eq!(nothing.len(), 3);
         assert!(nothing[2].contains("100% packet loss"));
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use prost::Message;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use sf_protos::net_privexec::{Failure, Request, Response, request, response};
 
@@ -23,7 +23,9 @@ pub const MAX_DESCRIPTORS: usize = 16;
 pub fn send<M: Message>(socket: impl AsFd, message: &M, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let body = message.encode_to_vec();
     let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= MAX_FRAME);
-    let Some(length) = length else { return Err(io::Error::new(io::ErrorKind::InvalidData, "the frame is too large")) };
+    let Some(length) = length else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the frame is too large"));
+    };
     let mut frame = length.to_be_bytes().to_vec();
     frame.extend(body);
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
@@ -58,7 +60,8 @@ pub fn receive<M: Message + Default>(socket: impl AsFd) -> io::Result<Option<(M,
     if length > 0 && !fill(&socket, &mut body, &mut descriptors)? {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let message = M::decode(body.as_slice()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let message =
+        M::decode(body.as_slice()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     Ok(Some((message, descriptors)))
 }
 

@@ -20,8 +20,8 @@ use uuid::Uuid;
 
 use crate::error::PrivexecError;
 use crate::sys;
-pub(crate) use protocol::{OpenKind, Request};
 use protocol::{MAX_REPLY, Reply};
+pub(crate) use protocol::{OpenKind, Request};
 
 /// The worker's end of the conversation. One request at a time: each takes well under a millisecond.
 pub(crate) struct Helper {
@@ -34,8 +34,10 @@ impl Helper {
     pub(crate) fn start(netns_dir: &Path) -> Result<Self, PrivexecError> {
         let failed = |error: nix::Error| PrivexecError::Helper(error.into());
         let (ours, theirs) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).map_err(failed)?;
-        let pid = sys::fork_child(|| process::serve(theirs.as_fd(), netns_dir)).map_err(PrivexecError::Helper)?;
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(failed)?;
+        let pid =
+            sys::fork_child(|| process::serve(theirs.as_fd(), netns_dir)).map_err(PrivexecError::Helper)?;
         Ok(Self { socket: Mutex::new(ours), pid })
     }
 
@@ -58,7 +60,8 @@ impl Helper {
     /// A socket opened inside the namespace.
     pub(crate) fn open(&self, network: NetworkId, kind: OpenKind) -> Result<OwnedFd, NetError> {
         let (_, mut descriptors) = self.call(&Request::Open(network.as_uuid(), kind))?;
-        let missing = || NetError::Decode { object: "namespace helper".into(), detail: "no descriptor came".into() };
+        let missing =
+            || NetError::Decode { object: "namespace helper".into(), detail: "no descriptor came".into() };
         descriptors.pop().ok_or_else(missing)
     }
 

@@ -11,8 +11,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, bind, listen, recv, setsockopt,
-    socket, sockopt,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, bind, listen, recv,
+    setsockopt, socket, sockopt,
 };
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -54,7 +54,9 @@ pub(super) fn serve(socket: BorrowedFd<'_>, netns_dir: &Path) {
         let request = Request::decode(buffer.get(..length).unwrap_or_default());
         let (reply, descriptor) = match request.map(|request| handle(&request, netns_dir, &home)) {
             Some(Ok((names, descriptor))) => (Reply { errno: 0, names }, descriptor),
-            Some(Err(error)) => (Reply { errno: error.raw_os_error().unwrap_or(libc::EIO), names: Vec::new() }, None),
+            Some(Err(error)) => {
+                (Reply { errno: error.raw_os_error().unwrap_or(libc::EIO), names: Vec::new() }, None)
+            }
             None => (Reply { errno: libc::EINVAL, names: Vec::new() }, None),
         };
         if answer(socket, &reply, descriptor.as_ref()).is_err() {

@@ -82,7 +82,9 @@ impl Node {
         run("ip link add mesh0 type bridge && ip addr add 10.99.0.1/24 dev mesh0 && ip link set mesh0 up");
         run("ip netns add out && ip link add up0 type veth peer name up1 netns out");
         run("ip addr add 192.0.2.2/24 dev up0 && ip link set up0 up && ip route add default via 192.0.2.1");
-        run("ip -n out link set lo up && ip -n out addr add 192.0.2.1/24 dev up1 && ip -n out link set up1 up");
+        run(
+            "ip -n out link set lo up && ip -n out addr add 192.0.2.1/24 dev up1 && ip -n out link set up1 up",
+        );
         let dir = tempfile::tempdir().unwrap();
         let options = Options {
             socket: dir.path().join("net-privexec.sock"),
@@ -99,6 +101,11 @@ impl Node {
     pub fn restart(&mut self) {
         self.server.take().unwrap().stop();
         self.server = Some(Server::start(self.options.clone()).unwrap());
+    }
+
+    /// The socket of the daemon.
+    pub fn socket(&self) -> &std::path::Path {
+        &self.options.socket
     }
 
     /// Ends the daemon and takes everything of ours off the node.
@@ -183,7 +190,11 @@ pub struct Guest {
 
 impl Guest {
     pub fn new(number: u8, name: &'static str) -> Self {
-        Self { name, mac: format!("02:00:00:00:00:{number:02x}"), address: format!("172.16.0.{}", 10 + number) }
+        Self {
+            name,
+            mac: format!("02:00:00:00:00:{number:02x}"),
+            address: format!("172.16.0.{}", 10 + number),
+        }
     }
 
     pub fn tap(&self) -> String {
@@ -194,14 +205,18 @@ impl Guest {
     pub fn plug(&self, bridge: &str) {
         let (name, mac, tap) = (self.name, &self.mac, self.tap());
         run(&format!("ip netns add {name} && ip -n {name} link set lo up"));
-        run(&format!("ip link add {tap} mtu 1450 type veth peer name eth0 address {mac} mtu 1450 netns {name}"));
+        run(&format!(
+            "ip link add {tap} mtu 1450 type veth peer name eth0 address {mac} mtu 1450 netns {name}"
+        ));
         run(&format!("ip link set {tap} master {bridge} up && ip -n {name} link set eth0 up"));
     }
 
     /// Gives the guest its address and route by hand.
     pub fn configure(&self) {
         let (name, address) = (self.name, &self.address);
-        run(&format!("ip -n {name} addr add {address}/24 dev eth0 && ip -n {name} route add default via 172.16.0.1"));
+        run(&format!(
+            "ip -n {name} addr add {address}/24 dev eth0 && ip -n {name} route add default via 172.16.0.1"
+        ));
     }
 
     pub fn unplug(&self) {
@@ -210,6 +225,11 @@ impl Guest {
 
     pub fn pings(&self, target: &str) -> bool {
         works(&format!("ip netns exec {} ping -c1 -W2 {target}", self.name))
+    }
+
+    /// Insists that an address answers. A first ARP exchange on a busy machine may take its time.
+    pub fn reaches(&self, target: &str, what: &str) {
+        eventually(what, || self.pings(target));
     }
 
     pub fn port(&self) -> pb::LocalPort {
@@ -246,7 +266,10 @@ pub fn intent(generation: u64, guests: &[&Guest]) -> pb::NetworkIntent {
         learning: false,
         peers: vec![pb::Peer { node_uuid: NODE.into(), mesh_ip: "10.99.0.2".into() }],
         local_ports: guests.iter().map(|guest| guest.port()).collect(),
-        remote_ports: vec![pb::RemotePort { macaddr: "02:00:00:00:01:01".into(), mesh_ip: "10.99.0.2".into() }],
+        remote_ports: vec![pb::RemotePort {
+            macaddr: "02:00:00:00:01:01".into(),
+            mesh_ip: "10.99.0.2".into(),
+        }],
         carrier: Some(pb::CarrierPart {
             epoch: 1,
             egress_live: true,
@@ -263,7 +286,11 @@ pub fn intent(generation: u64, guests: &[&Guest]) -> pb::NetworkIntent {
                 dns_servers: vec!["172.16.0.1".into()],
                 domain: "tenant.shakenfist".into(),
             }),
-            dns: Some(pb::DnsData { zone: "tenant.shakenfist".into(), records: Vec::new(), forwarders: Vec::new() }),
+            dns: Some(pb::DnsData {
+                zone: "tenant.shakenfist".into(),
+                records: Vec::new(),
+                forwarders: Vec::new(),
+            }),
         }),
     }
 }

@@ -91,7 +91,9 @@ impl Server {
                 let datagram = udp_datagram((gateway, SERVER_PORT), (address, CLIENT_PORT), payload);
                 let Some(datagram) = datagram else { return Ok(()) };
                 let frame = ethernet(mac, self.router, ETHERTYPE_IPV4, &datagram);
-                send(self.frames.as_raw_fd(), &frame, MsgFlags::MSG_DONTWAIT).map(drop).map_err(std::io::Error::from)
+                send(self.frames.as_raw_fd(), &frame, MsgFlags::MSG_DONTWAIT)
+                    .map(drop)
+                    .map_err(std::io::Error::from)
             }
         }
     }

@@ -36,13 +36,20 @@ impl Forwarder {
     }
 
     /// Asks the resolvers in order; the answer for the client, and how it went.
-    pub(super) async fn ask(&self, query: &[u8], resolvers: &[IpAddr], udp: bool) -> (Option<Vec<u8>>, &'static str) {
+    pub(super) async fn ask(
+        &self,
+        query: &[u8],
+        resolvers: &[IpAddr],
+        udp: bool,
+    ) -> (Option<Vec<u8>>, &'static str) {
         let Ok(_place) = self.places.try_acquire() else { return (failure(query), "overloaded") };
         for resolver in resolvers {
             let target = SocketAddr::new(*resolver, PORT);
             match timeout(PATIENCE, self.ask_one(query, target, udp)).await {
                 Ok(Ok(answer)) => return (relay(query, answer, udp), "forwarded"),
-                Ok(Err(error)) => tracing::debug!(network = %self.network, %resolver, %error, "a resolver failed"),
+                Ok(Err(error)) => {
+                    tracing::debug!(network = %self.network, %resolver, %error, "a resolver failed")
+                }
                 Err(_) => tracing::debug!(network = %self.network, %resolver, "a resolver did not answer"),
             }
         }
@@ -54,7 +61,11 @@ impl Forwarder {
         let mut question = query.to_vec();
         let asked_id: u16 = rand::random();
         set_id(&mut question, asked_id);
-        let mut answer = if udp { self.datagram(&question, target).await? } else { self.stream(&question, target).await? };
+        let mut answer = if udp {
+            self.datagram(&question, target).await?
+        } else {
+            self.stream(&question, target).await?
+        };
         set_id(&mut answer, own_id);
         Ok(answer)
     }

@@ -92,7 +92,9 @@ impl Plane {
     /// Replaces the snapshots of running services; false when other services or sockets are needed.
     fn swap(&self, network: NetworkId, generation: u64, data: &Data) -> bool {
         let running = self.running.lock();
-        let Some(found) = running.get(&network).filter(|found| found.generation == generation) else { return false };
+        let Some(found) = running.get(&network).filter(|found| found.generation == generation) else {
+            return false;
+        };
         if found.dhcp.is_some() != data.dhcp.is_some() || found.dns.is_some() != data.dns.is_some() {
             return false;
         }
@@ -134,7 +136,9 @@ impl Plane {
             let zone = Arc::new(ArcSwap::from_pointee(zone));
             let forwarder = forward::Forwarder::new(network, self.privexec.clone());
             let server = dns::Server::new(zone.clone(), forwarder);
-            running.tasks.spawn(server.clone().run_udp(udp(&mut sockets, SocketKind::Udp53).map_err(failed)?));
+            running
+                .tasks
+                .spawn(server.clone().run_udp(udp(&mut sockets, SocketKind::Udp53).map_err(failed)?));
             running.tasks.spawn(server.run_tcp(tcp(&mut sockets).map_err(failed)?));
             running.dns = Some(zone);
         }
@@ -146,8 +150,10 @@ impl Plane {
 impl Data {
     fn parse(intent: &NetworkIntent, carrier: &CarrierPart) -> Result<Self, NetError> {
         let unusable = |detail: String| NetError::Unusable { what: "network intent", detail };
-        let netblock = carrier.netblock.parse().map_err(|_| unusable(format!("netblock {:?}", carrier.netblock)))?;
-        let gateway = carrier.gateway.parse().map_err(|_| unusable(format!("gateway {:?}", carrier.gateway)))?;
+        let netblock =
+            carrier.netblock.parse().map_err(|_| unusable(format!("netblock {:?}", carrier.netblock)))?;
+        let gateway =
+            carrier.gateway.parse().map_err(|_| unusable(format!("gateway {:?}", carrier.gateway)))?;
         let vxid = Vxid::new(intent.vxid).ok_or_else(|| unusable(format!("vxid {}", intent.vxid)))?;
         let dhcp = carrier.dhcp.as_ref().map(|data| Dhcp::parse(data, netblock)).transpose();
         let dns = carrier.dns.as_ref().map(Dns::parse).transpose();
@@ -162,7 +168,9 @@ impl Data {
 }
 
 fn take(sockets: &mut HashMap<SocketKind, OwnedFd>, kind: SocketKind) -> io::Result<OwnedFd> {
-    sockets.remove(&kind).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no {kind:?} socket came")))
+    sockets
+        .remove(&kind)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no {kind:?} socket came")))
 }
 
 fn udp(sockets: &mut HashMap<SocketKind, OwnedFd>, kind: SocketKind) -> io::Result<tokio::net::UdpSocket> {

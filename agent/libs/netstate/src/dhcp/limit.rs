@@ -43,7 +43,10 @@ mod tests {
     #[test]
     fn keys_and_the_total_are_limited_each_second() {
         let mut limiter = Limiter::new(2, 5);
-        assert_eq!([1, 1, 1, 2, 2, 3].map(|key| limiter.admit(key, 7)), [true, true, false, true, true, false]);
+        assert_eq!(
+            [1, 1, 1, 2, 2, 3].map(|key| limiter.admit(key, 7)),
+            [true, true, false, true, true, false]
+        );
         assert!(limiter.admit(3, 8));
     }
 }

@@ -5,6 +5,7 @@
 
 mod limit;
 mod reply;
+mod screen;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -83,7 +84,10 @@ pub enum Outcome {
 
 /// Answers one packet.
 pub fn handle(packet: &[u8], snapshot: &Snapshot) -> Outcome {
-    let Ok(message) = Message::decode(&mut Decoder::new(packet)) else { return Outcome::Silent("malformed") };
+    let screened = screen::needed(packet);
+    let Some(Ok(message)) = screened.map(|packet| Message::decode(&mut Decoder::new(&packet))) else {
+        return Outcome::Silent("malformed");
+    };
     let Some(mac) = client(&message) else { return Outcome::Silent("malformed") };
     if !message.giaddr().is_unspecified() {
         return Outcome::Silent("relayed");
@@ -125,7 +129,8 @@ struct Incoming<'a> {
 
 fn client(message: &Message) -> Option<MacAddress> {
     // The length is checked before the address is asked for: the codec slices by it.
-    let ethernet = message.opcode() == Opcode::BootRequest && message.htype() == HType::Eth && message.hlen() == 6;
+    let ethernet =
+        message.opcode() == Opcode::BootRequest && message.htype() == HType::Eth && message.hlen() == 6;
     let octets: [u8; 6] = if ethernet { message.chaddr().try_into().ok()? } else { return None };
     Some(MacAddress::new(octets)).filter(|mac| mac.is_unicast())
 }

@@ -43,7 +43,8 @@ pub(super) fn refuse(request: &Incoming<'_>) -> Outcome {
 
 fn skeleton(request: &Incoming<'_>, kind: MessageType) -> Message {
     let none = Ipv4Addr::UNSPECIFIED;
-    let mut reply = Message::new_with_id(request.message.xid(), none, none, none, none, &request.mac.octets());
+    let mut reply =
+        Message::new_with_id(request.message.xid(), none, none, none, none, &request.mac.octets());
     reply.set_opcode(Opcode::BootReply);
     reply.set_flags(request.message.flags());
     let options = reply.opts_mut();

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
-pub use zone::{Zone, sanitise};
 use zone::Found;
+pub use zone::{Zone, sanitise};
 
 /// Most bytes in a UDP answer, whatever the client offers.
 pub const MAX_UDP: u16 = 1_232;
@@ -36,7 +36,9 @@ pub fn decide(query: &[u8], zone: &Zone, udp: bool) -> Decision {
     if query.metadata.op_code != OpCode::Query {
         return reply(&query, ResponseCode::NotImp, udp, "refused");
     }
-    let [question] = query.queries.as_slice() else { return reply(&query, ResponseCode::FormErr, udp, "malformed") };
+    let [question] = query.queries.as_slice() else {
+        return reply(&query, ResponseCode::FormErr, udp, "malformed");
+    };
     if question.query_class() != DNSClass::IN {
         return reply(&query, ResponseCode::Refused, udp, "refused");
     }
@@ -110,9 +112,14 @@ pub(crate) fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
             let [a, b, ..] = address.octets();
-            address.is_private() || address.is_link_local() || address.is_loopback() || (a == 100 && (64..128).contains(&b))
+            address.is_private()
+                || address.is_link_local()
+                || address.is_loopback()
+                || (a == 100 && (64..128).contains(&b))
         }
-        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
     }
 }
 

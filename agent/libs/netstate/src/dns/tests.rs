@@ -12,7 +12,10 @@ fn zone() -> Zone {
     let many = (0..100).map(|n| ("many".to_owned(), Ipv4Addr::new(203, 0, 113, n)));
     let data = Dns {
         zone: "tenant.shakenfist".into(),
-        records: [("web".to_owned(), WEB), ("db".to_owned(), Ipv4Addr::new(203, 0, 113, 8))].into_iter().chain(many).collect(),
+        records: [("web".to_owned(), WEB), ("db".to_owned(), Ipv4Addr::new(203, 0, 113, 8))]
+            .into_iter()
+            .chain(many)
+            .collect(),
         forwarders: Vec::new(),
     };
     Zone::new("203.0.113.0/24".parse().unwrap(), &data)
@@ -51,8 +54,14 @@ fn local_names_are_answered_bare_and_qualified() {
 fn reverse_names() {
     let found = answer("9.113.0.203.in-addr.arpa", RecordType::PTR);
     assert_eq!(found.answers[0].data.to_string(), "web.tenant.shakenfist.");
-    for unknown in ["200.113.0.203.in-addr.arpa", "1.0.0.10.in-addr.arpa", "1.1.168.192.in-addr.arpa", "10.in-addr.arpa"] {
-        assert_eq!(answer(unknown, RecordType::PTR).metadata.response_code, ResponseCode::NXDomain, "{unknown}");
+    for unknown in
+        ["200.113.0.203.in-addr.arpa", "1.0.0.10.in-addr.arpa", "1.1.168.192.in-addr.arpa", "10.in-addr.arpa"]
+    {
+        assert_eq!(
+            answer(unknown, RecordType::PTR).metadata.response_code,
+            ResponseCode::NXDomain,
+            "{unknown}"
+        );
     }
     assert_eq!(decide(&query("8.8.8.8.in-addr.arpa", RecordType::PTR), &zone(), true), Decision::Forward);
 }
@@ -101,9 +110,14 @@ fn odd_queries() {
 
 #[test]
 fn names_are_made_fit() {
-    for (given, expected) in
-        [("Web Server", "web-server"), ("_x_", "x"), ("", "vm-1"), ("---", "vm-1"), ("é1", "1"), ("a.b", "a-b")]
-    {
+    for (given, expected) in [
+        ("Web Server", "web-server"),
+        ("_x_", "x"),
+        ("", "vm-1"),
+        ("---", "vm-1"),
+        ("é1", "1"),
+        ("a.b", "a-b"),
+    ] {
         assert_eq!(sanitise(given, "vm-1"), expected);
     }
     assert_eq!(sanitise(&"a".repeat(80), "vm-1").len(), 63);

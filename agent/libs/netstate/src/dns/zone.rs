@@ -101,8 +101,11 @@ impl Zone {
 /// A name a guest may have: lower case, other characters as `-`, trimmed, at most 63 octets; a name of which nothing is
 /// left becomes `fallback`.
 pub fn sanitise(text: &str, fallback: &str) -> String {
-    let clean: String =
-        text.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    let clean: String = text
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
+        .collect();
     let short: String = clean.trim_matches('-').chars().take(63).collect();
     let short = short.trim_end_matches('-');
     if short.is_empty() { fallback.to_owned() } else { short.to_owned() }

@@ -3,11 +3,16 @@
 use std::net::IpAddr;
 
 use netlink_packet_core::NLM_F_DUMP;
-use netlink_packet_netfilter::conntrack::{ConntrackAttribute, ConntrackMessage, IPTuple, ProtoTuple, Protocol, Tuple};
-use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily};
+use netlink_packet_netfilter::conntrack::{
+    ConntrackAttribute, ConntrackMessage, IPTuple, ProtoTuple, Protocol, Tuple,
+};
+use netlink_packet_netfilter::{
+    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
+};
 use nix::errno::Errno;
 
 use super::NftSocket;
+use super::message::NfMessage;
 use crate::error::NetError;
 
 /// Which connections to forget: every field that is set must agree.
@@ -32,8 +37,9 @@ pub fn flush(socket: &mut NftSocket, matches: &[FlowMatch]) -> Result<u64, NetEr
         if !matches.iter().any(|wanted| wanted.fits(&flow)) {
             continue;
         }
-        let request = message(ConntrackMessage::Delete(vec![ConntrackAttribute::CtaTupleOrig(flow.original)]));
-        match socket.request(request, 0, "tracked connection") {
+        let request =
+            message(ConntrackMessage::Delete(vec![ConntrackAttribute::CtaTupleOrig(flow.original)]));
+        match socket.request(request.into(), 0, "tracked connection") {
             Ok(_) => deleted += 1,
             // It ended by itself meanwhile.
             Err(NetError::Kernel(error)) if error.is(Errno::ENOENT) => {}
@@ -71,10 +77,14 @@ fn agrees<T: PartialEq>(wanted: Option<T>, found: Option<T>) -> bool {
 }
 
 fn list(socket: &mut NftSocket) -> Result<Vec<Flow>, NetError> {
-    let replies = socket.dump(message(ConntrackMessage::Get(Vec::new())), NLM_F_DUMP, "tracked connections")?;
+    let replies =
+        socket.dump(message(ConntrackMessage::Get(Vec::new())).into(), NLM_F_DUMP, "tracked connections")?;
     let mut flows = Vec::new();
     for reply in replies {
-        let NetfilterMessageInner::Conntrack(ConntrackMessage::New(attributes)) = reply.inner else { continue };
+        let NfMessage::Typed(reply) = reply else { continue };
+        let NetfilterMessageInner::Conntrack(ConntrackMessage::New(attributes)) = reply.inner else {
+            continue;
+        };
         let mut flow = Flow { original: Vec::new(), reply: Vec::new() };
         for attribute in attributes {
             match attribute {

@@ -33,7 +33,11 @@ pub fn flood(index: u32, destination: IpAddr, add: bool) -> Request {
 /// Points a station at a mesh address, replacing where it pointed before.
 pub fn unicast(index: u32, mac: MacAddress, destination: IpAddr) -> Request {
     let message = entry(index, mac, Some(destination));
-    (RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE, format!("forwarding entry {mac}"))
+    (
+        RouteNetlinkMessage::NewNeighbour(message),
+        NLM_F_CREATE | NLM_F_REPLACE,
+        format!("forwarding entry {mac}"),
+    )
 }
 
 /// Removes a station's entry.
@@ -49,7 +53,8 @@ pub fn list(
     let mut message = NeighbourMessage::default();
     message.header.family = AddressFamily::Bridge;
     message.header.ifindex = index;
-    let replies = socket.dump(RouteNetlinkMessage::GetNeighbour(message), NLM_F_DUMP, "forwarding entries")?;
+    let replies =
+        socket.dump(RouteNetlinkMessage::GetNeighbour(message), NLM_F_DUMP, "forwarding entries")?;
     let mut flood = BTreeSet::new();
     let mut unicast = BTreeMap::new();
     for reply in replies {
@@ -75,7 +80,9 @@ fn entry(index: u32, mac: MacAddress, destination: Option<IpAddr>) -> NeighbourM
     message.header.state = NeighbourState::Permanent;
     message.header.flags = NeighbourFlags::Own;
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec()));
-    message.attributes.extend(destination.map(|address| NeighbourAttribute::Destination(address_bytes(address))));
+    message
+        .attributes
+        .extend(destination.map(|address| NeighbourAttribute::Destination(address_bytes(address))));
     message
 }
 

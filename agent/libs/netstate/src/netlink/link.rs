@@ -5,8 +5,8 @@ use std::os::fd::RawFd;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InetDevConf, InfoBridge, InfoData, InfoKind,
-    InfoVeth, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, Stats64,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InetDevConf, InfoBridge, InfoData,
+    InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, Stats64,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
@@ -124,7 +124,12 @@ pub struct PeerSpec<'a> {
 }
 
 /// Creates a pair whose inner end is born inside a namespace.
-pub fn create_veth(socket: &mut RouteSocket, name: &str, mtu: u32, peer: &PeerSpec<'_>) -> Result<(), NetError> {
+pub fn create_veth(
+    socket: &mut RouteSocket,
+    name: &str,
+    mtu: u32,
+    peer: &PeerSpec<'_>,
+) -> Result<(), NetError> {
     let mut inner = LinkMessage::default();
     inner.attributes = vec![
         LinkAttribute::IfName(peer.name.to_owned()),
@@ -141,7 +146,9 @@ pub fn mark(socket: &mut RouteSocket, index: u32, alias: &str) -> Result<(), Net
     set(socket, index, vec![LinkAttribute::IfAlias(alias.to_owned())], "alias")?;
     let quiet = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
     match set(socket, index, vec![LinkAttribute::AfSpecUnspec(vec![quiet])], "IPv6 address generation") {
-        Err(NetError::Kernel(error)) if error.is(Errno::EAFNOSUPPORT) || error.is(Errno::EOPNOTSUPP) => Ok(()),
+        Err(NetError::Kernel(error)) if error.is(Errno::EAFNOSUPPORT) || error.is(Errno::EOPNOTSUPP) => {
+            Ok(())
+        }
         outcome => outcome,
     }
 }
@@ -237,7 +244,12 @@ fn create(
     socket.change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL, &format!("link {name}"))
 }
 
-fn set(socket: &mut RouteSocket, index: u32, attributes: Vec<LinkAttribute>, what: &str) -> Result<(), NetError> {
+fn set(
+    socket: &mut RouteSocket,
+    index: u32,
+    attributes: Vec<LinkAttribute>,
+    what: &str,
+) -> Result<(), NetError> {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.attributes = attributes;
@@ -245,7 +257,12 @@ fn set(socket: &mut RouteSocket, index: u32, attributes: Vec<LinkAttribute>, wha
 }
 
 /// Options of a kind are changed by a "new link" for an existing index.
-fn change(socket: &mut RouteSocket, index: u32, attributes: Vec<LinkAttribute>, what: &str) -> Result<(), NetError> {
+fn change(
+    socket: &mut RouteSocket,
+    index: u32,
+    attributes: Vec<LinkAttribute>,
+    what: &str,
+) -> Result<(), NetError> {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.attributes = attributes;
@@ -300,7 +317,9 @@ fn observed_kind(info: Vec<LinkInfo>) -> ObservedKind {
     for entry in info {
         match entry {
             LinkInfo::Kind(InfoKind::Veth) => kind = ObservedKind::Veth,
-            LinkInfo::Data(InfoData::Bridge(options)) => kind = ObservedKind::Bridge(observed_bridge(options)),
+            LinkInfo::Data(InfoData::Bridge(options)) => {
+                kind = ObservedKind::Bridge(observed_bridge(options))
+            }
             LinkInfo::Data(InfoData::Vxlan(options)) => kind = observed_vxlan(options),
             _ => {}
         }
@@ -317,7 +336,9 @@ fn observed_bridge(options: Vec<InfoBridge>) -> BridgeSpec {
             InfoBridge::ForwardDelay(value) => spec.forward_delay = value,
             InfoBridge::AgeingTime(value) => spec.ageing = value,
             InfoBridge::MulticastSnooping(on) => spec.snooping = on,
-            InfoBridge::NfCallIpTables(on) | InfoBridge::NfCallIp6Tables(on) | InfoBridge::NfCallArpTables(on) => {
+            InfoBridge::NfCallIpTables(on)
+            | InfoBridge::NfCallIp6Tables(on)
+            | InfoBridge::NfCallArpTables(on) => {
                 spec.netfilter |= on;
             }
             _ => {}

@@ -4,6 +4,7 @@ pub mod addr;
 pub mod conntrack;
 pub mod fdb;
 pub mod link;
+pub mod message;
 pub mod socket;
 
 pub use socket::{NetlinkSocket, NftSocket, RouteSocket, open_prepared};

@@ -4,15 +4,15 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-    NetlinkSerializable, NlasIterator,
+    NLM_F_ACK, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, NetlinkSerializable, NlasIterator,
 };
-use netlink_packet_netfilter::NetfilterMessage;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
 
+use super::message::NfMessage;
 use crate::error::{Family, KernelError, NetError};
 use crate::nft::encode::{NftRequest, batch_begin, batch_end};
 
@@ -30,7 +30,7 @@ const CHUNK: usize = 64 << 10;
 /// Socket for links, addresses, routes and neighbours.
 pub type RouteSocket = NetlinkSocket<RouteNetlinkMessage>;
 /// Socket for nftables and connection tracking.
-pub type NftSocket = NetlinkSocket<NetfilterMessage>;
+pub type NftSocket = NetlinkSocket<NfMessage>;
 
 /// A netlink socket of one protocol, bound to the namespace it was opened in.
 pub struct NetlinkSocket<M> {
@@ -123,23 +123,28 @@ impl NftSocket {
             return Ok(());
         }
         let mut buffer = Vec::new();
-        let begin = self.append(&mut buffer, batch_begin(), 0);
+        let begin = self.append(&mut buffer, batch_begin().into(), 0);
         let mut objects = Vec::with_capacity(requests.len());
         let last = requests.len() - 1;
         for (index, request) in requests.into_iter().enumerate() {
             // Refusals are always reported; one acknowledgement at the end tells that all were read.
             let acknowledge = if index == last { NLM_F_ACK } else { 0 };
-            let sequence = self.append(&mut buffer, request.message, request.flags | acknowledge);
+            let sequence = self.append(&mut buffer, request.message.into(), request.flags | acknowledge);
             objects.push((sequence, request.object));
         }
-        self.append(&mut buffer, batch_end(), 0);
+        self.append(&mut buffer, batch_end().into(), 0);
         self.sent += objects.len() as u64;
         self.send(&buffer, "nft transaction")?;
         let last = objects.last().map_or(begin, |(sequence, _)| *sequence);
         self.transaction_outcome(begin, last, &objects)
     }
 
-    fn transaction_outcome(&mut self, begin: u32, last: u32, objects: &[(u32, String)]) -> Result<(), NetError> {
+    fn transaction_outcome(
+        &mut self,
+        begin: u32,
+        last: u32,
+        objects: &[(u32, String)],
+    ) -> Result<(), NetError> {
         let mut first_error: Option<NetError> = None;
         loop {
             let mut finished = false;
@@ -189,7 +194,10 @@ where
                 return Ok(replies);
             }
         }
-        Err(NetError::Decode { object: object.to_owned(), detail: "the list changed while it was read, three times".into() })
+        Err(NetError::Decode {
+            object: object.to_owned(),
+            detail: "the list changed while it was read, three times".into(),
+        })
     }
 
     /// Asks for one object; the answers before the acknowledgement are returned.
@@ -219,7 +227,8 @@ where
                         return match answer.code {
                             None => Ok((replies, interrupted)),
                             Some(code) => {
-                                Err(kernel_error(self.family, code.get(), &answer.header, object.to_owned()).into())
+                                Err(kernel_error(self.family, code.get(), &answer.header, object.to_owned())
+                                    .into())
                             }
                         };
                     }
@@ -229,7 +238,11 @@ where
         }
     }
 
-    fn acknowledgement(&mut self, sequence: u32, object: String) -> Result<Result<(), KernelError>, NetError> {
+    fn acknowledgement(
+        &mut self,
+        sequence: u32,
+        object: String,
+    ) -> Result<Result<(), KernelError>, NetError> {
         self.sent += 1;
         loop {
             // Acknowledgements come one per datagram and in order, so nothing that is read here belongs to a later one.

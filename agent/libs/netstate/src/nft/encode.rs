@@ -9,7 +9,9 @@ use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProto
 
 use super::attr::{bytes, comment, nested, text, u32_, u64_};
 use super::expr::value;
-use super::ir::{Base, ChainSpec, Element, ElementKey, Elements, Field, RuleSpec, SetSpec, TableFamily, TableSpec};
+use super::ir::{
+    Base, ChainSpec, Element, ElementKey, Elements, Field, RuleSpec, SetSpec, TableFamily, TableSpec,
+};
 
 const NEWTABLE: u8 = 0;
 const DELTABLE: u8 = 2;
@@ -52,7 +54,8 @@ impl TableSpec {
 pub fn replace_table(spec: &TableSpec, elements: &Elements) -> Vec<NftRequest> {
     let table = spec.table();
     let named = format!("table {}", spec.name);
-    let head = |kind, flags, object: &str| request(table, kind, vec![text(1, spec.name)], flags, object.to_owned());
+    let head =
+        |kind, flags, object: &str| request(table, kind, vec![text(1, spec.name)], flags, object.to_owned());
     // Deleting needs the table to exist; adding it first makes the pair work in both cases.
     let mut requests = vec![head(NEWTABLE, NLM_F_CREATE, &named), head(DELTABLE, 0, &named)];
     requests.push(request(
@@ -116,7 +119,10 @@ pub fn message(family: TableFamily, kind: u8, attributes: Vec<DefaultNla>) -> Ne
         TableFamily::Inet => NetfilterProtoFamily::Inet,
         TableFamily::Bridge => NetfilterProtoFamily::Bridge,
     };
-    NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), NfTablesMessage::Other { message_type: kind, attributes })
+    NetfilterMessage::new(
+        NetfilterHeader::new(family, 0, 0),
+        NfTablesMessage::Other { message_type: kind, attributes },
+    )
 }
 
 fn control(message: ControlMessage) -> NetfilterMessage {
@@ -124,7 +130,13 @@ fn control(message: ControlMessage) -> NetfilterMessage {
     NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NFTABLES_SUBSYSTEM), message)
 }
 
-fn request(table: TableName, kind: u8, attributes: Vec<DefaultNla>, flags: u16, object: String) -> NftRequest {
+fn request(
+    table: TableName,
+    kind: u8,
+    attributes: Vec<DefaultNla>,
+    flags: u16,
+    object: String,
+) -> NftRequest {
     NftRequest { message: message(table.family, kind, attributes), flags, object }
 }
 
@@ -163,8 +175,7 @@ fn new_chain(table: TableName, chain: &ChainSpec) -> NftRequest {
 
 fn new_rule(table: TableName, chain: &str, rule: &RuleSpec) -> NftRequest {
     let exprs = rule.exprs.iter().map(|expr| nested(1, expr.encode())).collect();
-    let attrs =
-        vec![text(1, table.name), text(2, chain), nested(4, exprs), comment(7, &rule.comment())];
+    let attrs = vec![text(1, table.name), text(2, chain), nested(4, exprs), comment(7, &rule.comment())];
     let object = format!("rule {} of chain {chain} of table {}", rule.label, table.name);
     request(table, NEWRULE, attrs, NLM_F_CREATE | NLM_F_APPEND, object)
 }
@@ -197,7 +208,13 @@ fn element_messages(
 ) -> Vec<NftRequest> {
     let object = format!("elements of set {set} of table {}", table.name);
     let message = |chunk: &[DefaultNla]| {
-        request(table, kind, vec![text(1, table.name), text(2, set), nested(3, chunk.to_vec())], flags, object.clone())
+        request(
+            table,
+            kind,
+            vec![text(1, table.name), text(2, set), nested(3, chunk.to_vec())],
+            flags,
+            object.clone(),
+        )
     };
     elements.chunks(ELEMENTS_PER_MESSAGE).map(message).collect()
 }

@@ -166,7 +166,9 @@ impl Expr {
             }
             Self::Snat { addr } => ("nat", vec![u32_(1, 0), u32_(2, IPV4), u32_(3, *addr)]),
             Self::Masquerade => ("masq", Vec::new()),
-            Self::LimitPerSecond(rate) => ("limit", vec![u64_(1, *rate), u64_(2, 1), u32_(3, 5), u32_(4, 0), u32_(5, 0)]),
+            Self::LimitPerSecond(rate) => {
+                ("limit", vec![u64_(1, *rate), u64_(2, 1), u32_(3, 5), u32_(4, 0), u32_(5, 0)])
+            }
             Self::RouteMss(reg) => ("rt", vec![u32_(1, *reg), u32_(2, 3)]),
             Self::HostToNetwork16(reg) => {
                 ("byteorder", vec![u32_(1, *reg), u32_(2, *reg), u32_(3, 1), u32_(4, 2), u32_(5, 2)])

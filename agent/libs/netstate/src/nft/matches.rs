@@ -168,9 +168,5 @@ pub fn ifname_bytes(name: &str) -> Vec<u8> {
 }
 
 fn ct_bits(key: Ct, bits: u32) -> Vec<Expr> {
-    vec![
-        Expr::Ct(key, REG),
-        Expr::Mask { reg: REG, mask: bits.to_ne_bytes().to_vec() },
-        cmp_not(vec![0; 4]),
-    ]
+    vec![Expr::Ct(key, REG), Expr::Mask { reg: REG, mask: bits.to_ne_bytes().to_vec() }, cmp_not(vec![0; 4])]
 }

@@ -11,4 +11,7 @@ pub mod matches;
 pub mod observe;
 pub mod tables;
 
-pub use ir::{Base, ChainSpec, Element, ElementKey, Elements, Fingerprint, RuleSpec, SetSpec, TableFamily, TableSpec, TableState};
+pub use ir::{
+    Base, ChainSpec, Element, ElementKey, Elements, Fingerprint, RuleSpec, SetSpec, TableFamily, TableSpec,
+    TableState,
+};

@@ -125,8 +125,12 @@ impl<'a> Applier<'a> {
             (_, Some(inner), Some(inner_role)) => {
                 let handle = self.spaces.handle(self.intent.network)?;
                 let inner_name = inner_role.name(self.intent.vxid);
-                let peer =
-                    PeerSpec { name: &inner_name, mac: inner.mac, mtu: inner.mtu, namespace: handle.as_raw_fd() };
+                let peer = PeerSpec {
+                    name: &inner_name,
+                    mac: inner.mac,
+                    mtu: inner.mtu,
+                    namespace: handle.as_raw_fd(),
+                };
                 link::create_veth(&mut self.root.route, &name, state.mtu, &peer)?;
             }
             _ => return Ok(()),
@@ -202,7 +206,12 @@ impl<'a> Applier<'a> {
         let mut forgotten = Vec::new();
         for change in changes {
             let Change::Elements { set, remove, add } = change else { continue };
-            let is_map = self.wanted.table.as_ref().and_then(|spec| spec.set(set)).is_some_and(|set| !set.data.is_empty());
+            let is_map = self
+                .wanted
+                .table
+                .as_ref()
+                .and_then(|spec| spec.set(set))
+                .is_some_and(|set| !set.data.is_empty());
             requests.extend(remove_elements(net::TABLE, set, remove.keys()));
             requests.extend(add_elements(net::TABLE, set, add, is_map));
             forgotten.extend(remove.keys().filter_map(|key| flow_of(set, key)));
@@ -220,11 +229,12 @@ impl<'a> Applier<'a> {
         let tag = port::tag(self.intent.network);
         let mut requests = Vec::new();
         for (set, keys) in by_set(elements) {
-            let stale = keys.iter().filter(|key| {
-                self.mistagged.contains(&PortElement { set, key: key.bytes.clone() })
-            });
+            let stale = keys
+                .iter()
+                .filter(|key| self.mistagged.contains(&PortElement { set, key: key.bytes.clone() }));
             requests.extend(remove_elements(port::TABLE, set.name(), stale));
-            let members = keys.iter().map(|key| (key.clone(), Element { tag: tag.clone(), ..Element::default() }));
+            let members =
+                keys.iter().map(|key| (key.clone(), Element { tag: tag.clone(), ..Element::default() }));
             requests.extend(add_elements(port::TABLE, set.name(), &members.collect(), false));
         }
         match self.root.nft.transaction(requests) {
@@ -240,7 +250,8 @@ impl<'a> Applier<'a> {
             requests.extend(remove_elements(port::TABLE, set.name(), &keys));
         }
         self.root.nft.transaction(requests)?;
-        let gone: Vec<FlowMatch> = elements.iter().filter_map(address_of).flat_map(flows_of_address).collect();
+        let gone: Vec<FlowMatch> =
+            elements.iter().filter_map(address_of).flat_map(flows_of_address).collect();
         if gone.is_empty() || !self.spaces.exists(self.intent.network)? {
             return Ok(());
         }
@@ -289,7 +300,8 @@ impl<'a> Applier<'a> {
     }
 
     fn index(&mut self, role: Role) -> Result<u32, NetError> {
-        self.find(role)?.ok_or_else(|| NetError::Unverified(format!("link {} vanished", role.name(self.intent.vxid))))
+        self.find(role)?
+            .ok_or_else(|| NetError::Unverified(format!("link {} vanished", role.name(self.intent.vxid))))
     }
 
     fn find(&mut self, role: Role) -> Result<Option<u32>, NetError> {
@@ -351,7 +363,9 @@ fn inner_index(socket: &mut RouteSocket, name: &str) -> Result<u32, NetError> {
 fn by_set(elements: &BTreeSet<PortElement>) -> BTreeMap<PortSet, Vec<ElementKey>> {
     let mut sets: BTreeMap<PortSet, Vec<ElementKey>> = BTreeMap::new();
     for element in elements {
-        sets.entry(element.set).or_default().push(ElementKey { bytes: element.key.clone(), range_end: false });
+        sets.entry(element.set)
+            .or_default()
+            .push(ElementKey { bytes: element.key.clone(), range_end: false });
     }
     sets
 }

@@ -57,11 +57,16 @@ fn segment(intent: &NetworkIntent, host: &Host) -> BTreeMap<Role, LinkState> {
 }
 
 fn outer_ends(intent: &NetworkIntent, carrier: &Carrier, host: &Host) -> BTreeMap<Role, LinkState> {
-    let gateway = LinkState { spec: LinkSpec::Veth, mtu: intent.mtu, up: true, master: Some(Master::Network) };
+    let gateway =
+        LinkState { spec: LinkSpec::Veth, mtu: intent.mtu, up: true, master: Some(Master::Network) };
     let mut links = BTreeMap::from([(Role::GatewayOuter, gateway)]);
     if carrier.needs_egress() {
-        let egress =
-            LinkState { spec: LinkSpec::Veth, mtu: host.egress_mtu, up: carrier.egress_live, master: Some(Master::Egress) };
+        let egress = LinkState {
+            spec: LinkSpec::Veth,
+            mtu: host.egress_mtu,
+            up: carrier.egress_live,
+            master: Some(Master::Egress),
+        };
         links.insert(Role::EgressOuter, egress);
     }
     links
@@ -71,14 +76,20 @@ fn namespace(intent: &NetworkIntent, carrier: &Carrier, host: &Host, table: &Tab
     let inner = |mac, mtu| InnerLink { mac, mtu, up: true, marked: true };
     let mut space = NamespaceModel {
         links: BTreeMap::from([(Role::GatewayInner, inner(gateway_mac(intent.vxid), intent.mtu))]),
-        addresses: BTreeSet::from([(Role::GatewayInner, with_prefix(carrier.gateway, carrier.netblock.prefix_len()))]),
+        addresses: BTreeSet::from([(
+            Role::GatewayInner,
+            with_prefix(carrier.gateway, carrier.netblock.prefix_len()),
+        )]),
         table: Some(table.state(net::elements(carrier, &host.intent.protected))),
         ..NamespaceModel::default()
     };
     if let (Some(egress), Some(egress_host)) = (carrier.egress, &host.intent.egress) {
         space.links.insert(Role::EgressInner, inner(egress_mac(intent.vxid), host.egress_mtu));
-        let prefix =
-            if egress_host.mode == EgressMode::Routed { 32 } else { egress_host.floating_network.prefix_len() };
+        let prefix = if egress_host.mode == EgressMode::Routed {
+            32
+        } else {
+            egress_host.floating_network.prefix_len()
+        };
         space.addresses.insert((Role::EgressInner, with_prefix(egress, prefix)));
         for float in &carrier.floats {
             space.addresses.insert((Role::EgressInner, with_prefix(float.floating, 32)));

@@ -66,7 +66,10 @@ pub fn render_host(root: &mut Sockets, intent: &HostIntent) -> Result<Host, NetE
     let addresses = addr::addresses(&mut root.route)?;
     let mesh = mesh_link(intent, &all, &addresses)?;
     if !intent.protected.iter().any(|block| block.contains(&intent.mesh_ip)) {
-        return Err(NetError::InvalidIntent(format!("the protected set lacks the mesh subnet of {}", intent.mesh_ip)));
+        return Err(NetError::InvalidIntent(format!(
+            "the protected set lacks the mesh subnet of {}",
+            intent.mesh_ip
+        )));
     }
     let mut host = Host {
         mesh_index: mesh.index,
@@ -118,7 +121,8 @@ fn mesh_link<'a>(
     all: &'a [ObservedLink],
     addresses: &[(u32, IpNet)],
 ) -> Result<&'a ObservedLink, NetError> {
-    let holder = addresses.iter().find(|(_, net)| net.addr() == IpAddr::V4(intent.mesh_ip)).map(|(index, _)| *index);
+    let holder =
+        addresses.iter().find(|(_, net)| net.addr() == IpAddr::V4(intent.mesh_ip)).map(|(index, _)| *index);
     let found = if intent.mesh_nic.is_empty() {
         all.iter().find(|link| Some(link.index) == holder)
     } else {
@@ -149,7 +153,8 @@ fn render_egress(
     let index = ensure_bridge(root, host)?;
     host.egress_index = Some(index);
     if egress.mode != EgressMode::Bridged {
-        let prefix = if egress.mode == EgressMode::Routed { 32 } else { egress.floating_network.prefix_len() };
+        let prefix =
+            if egress.mode == EgressMode::Routed { 32 } else { egress.floating_network.prefix_len() };
         let router = Ipv4Net::new(egress.router, prefix).unwrap_or_else(|_| egress.router.into());
         if !addresses.contains(&(index, router.into())) {
             tolerant_batch(&mut root.route, vec![(addr::address(index, router.into(), true), true)])?;
@@ -204,7 +209,9 @@ fn ensure_bridge(root: &mut Sockets, host: &mut Host) -> Result<u32, NetError> {
     if let Some(link) = &found {
         match Mark::parse(&link.alias) {
             Some(owner) if owner == mark => {}
-            None if !(link.alias.is_empty() && link.group == MARK_GROUP) => return Err(NetError::NameConflict { name }),
+            None if !(link.alias.is_empty() && link.group == MARK_GROUP) => {
+                return Err(NetError::NameConflict { name });
+            }
             _ => {
                 link::delete(&mut root.route, link.index)?;
                 found = None;
@@ -251,8 +258,11 @@ fn converge(socket: &mut NftSocket, spec: &TableSpec, elements: Option<Elements>
         let empty = std::collections::BTreeMap::new();
         let have = now.elements.get(set).unwrap_or(&empty);
         let extra: Vec<&ElementKey> = have.keys().filter(|key| want.get(*key) != have.get(*key)).collect();
-        let missing: std::collections::BTreeMap<ElementKey, Element> =
-            want.iter().filter(|(key, value)| have.get(*key) != Some(*value)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let missing: std::collections::BTreeMap<ElementKey, Element> = want
+            .iter()
+            .filter(|(key, value)| have.get(*key) != Some(*value))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
         requests.extend(remove_elements(spec.table(), set, extra));
         requests.extend(add_elements(spec.table(), set, &missing, false));
     }

@@ -82,15 +82,15 @@ pub fn render(
         return Err(NetError::GuestsAttached(observed.guests.join(", ")));
     }
     let changes = diff(&observed.model, &wanted.model);
-    let mut report = Report {
-        flood: wanted.model.flood.len(),
-        unicast: wanted.model.unicast.len(),
-        ..Report::default()
-    };
+    let mut report =
+        Report { flood: wanted.model.flood.len(), unicast: wanted.model.unicast.len(), ..Report::default() };
     if changes.is_empty() {
         return Ok(report);
     }
-    if changes.iter().any(|change| matches!(change, Change::CreateLink { role: crate::names::Role::Vxlan, .. })) {
+    if changes
+        .iter()
+        .any(|change| matches!(change, Change::CreateLink { role: crate::names::Role::Vxlan, .. }))
+    {
         host.check_underlay()?;
     }
     report.messages = apply::Applier::new(root, spaces, host, intent, &wanted, &observed).run(&changes)?;

@@ -79,7 +79,9 @@ fn root_link(
     };
     let spec = match (&link.kind, role) {
         _ if !ours => LinkSpec::Unusable,
-        (ObservedKind::Vxlan { id, spec }, Role::Vxlan) if *id == intent.vxid.get() => LinkSpec::Vxlan(spec.clone()),
+        (ObservedKind::Vxlan { id, spec }, Role::Vxlan) if *id == intent.vxid.get() => {
+            LinkSpec::Vxlan(spec.clone())
+        }
         (ObservedKind::Bridge(spec), Role::Bridge) => LinkSpec::Bridge(*spec),
         (ObservedKind::Veth, Role::GatewayOuter | Role::EgressOuter) => LinkSpec::Veth,
         _ => LinkSpec::Unusable,
@@ -100,7 +102,9 @@ fn root_link(
 fn guests(root: &mut Sockets, indexes: &BTreeMap<Role, u32>) -> Result<Vec<String>, NetError> {
     let Some(bridge) = indexes.get(&Role::Bridge) else { return Ok(Vec::new()) };
     let all = link::list(&mut root.route, false)?;
-    let foreign = all.into_iter().filter(|link| link.master == Some(*bridge) && !indexes.values().any(|i| *i == link.index));
+    let foreign = all
+        .into_iter()
+        .filter(|link| link.master == Some(*bridge) && !indexes.values().any(|i| *i == link.index));
     Ok(foreign.map(|link| link.name).collect())
 }
 
@@ -124,7 +128,11 @@ fn ports(
     Ok(())
 }
 
-fn namespace(spaces: &dyn Namespaces, intent: &NetworkIntent, mark: Mark) -> Result<NamespaceModel, NetError> {
+fn namespace(
+    spaces: &dyn Namespaces,
+    intent: &NetworkIntent,
+    mark: Mark,
+) -> Result<NamespaceModel, NetError> {
     let sockets = spaces.sockets(intent.network)?;
     let mut sockets = lock(&sockets);
     let mut space = NamespaceModel::default();
@@ -149,7 +157,12 @@ fn namespace(spaces: &dyn Namespaces, intent: &NetworkIntent, mark: Mark) -> Res
     }
     for route in addr::routes(&mut sockets.route)? {
         let Some(role) = role_of(route.index) else { continue };
-        space.routes.insert(Route { destination: route.destination, role, via: route.via, source: route.source });
+        space.routes.insert(Route {
+            destination: route.destination,
+            role,
+            via: route.via,
+            source: route.source,
+        });
     }
     for (index, address) in addr::proxies(&mut sockets.route)? {
         space.proxies.extend(role_of(index).map(|role| (role, address)));

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use super::{address_set, block_set, key, triple};
 use crate::intent::{EgressMode, HostIntent};
 use crate::nft::expr::{Expr, Meta};
-use crate::nft::ir::{Base, ChainSpec, Element, Elements, Field, RuleSpec, SetSpec, TableFamily, TableSpec, hook};
+use crate::nft::ir::{
+    Base, ChainSpec, Element, Elements, Field, RuleSpec, SetSpec, TableFamily, TableSpec, hook,
+};
 use crate::nft::matches::{
     ICMP, ICMP_ECHO, UDP, accept, destination_in_set, destination_is, destination_port, destination_triple,
-    drop_counted, established, icmp_type, interface, interface_not, interface_not_prefix, interface_prefix, ipv4,
-    protocol, rule, source_in, source_in_set,
+    drop_counted, established, icmp_type, interface, interface_not, interface_not_prefix, interface_prefix,
+    ipv4, protocol, rule, source_in, source_in_set,
 };
 
 /// Family and name of the table.
@@ -50,7 +52,11 @@ pub fn spec(host: &HostIntent, links: &HostLinks) -> TableSpec {
         chains: vec![
             ChainSpec { name: "input", base: base("filter", hook::INPUT, 0), rules: input(host, links) },
             ChainSpec { name: "forward", base: base("filter", hook::FORWARD, 0), rules: forward(links) },
-            ChainSpec { name: "postrouting", base: base("nat", hook::POSTROUTING, 100), rules: postrouting(host, links) },
+            ChainSpec {
+                name: "postrouting",
+                base: base("nat", hook::POSTROUTING, 100),
+                rules: postrouting(host, links),
+            },
         ],
     }
 }
@@ -72,13 +78,16 @@ fn input(host: &HostIntent, links: &HostLinks) -> Vec<RuleSpec> {
     let vxlan = || [protocol(UDP), destination_port(host.vxlan_udp_port)].concat();
     let mut rules = vec![
         rule("tenant", [interface_prefix(Meta::IifName, TENANT), drop_counted()]),
-        rule("mesh-peer", [
-            interface(Meta::IifName, &links.mesh_nic),
-            ipv4(),
-            vxlan(),
-            source_in_set("mesh_peers"),
-            accept(),
-        ]),
+        rule(
+            "mesh-peer",
+            [
+                interface(Meta::IifName, &links.mesh_nic),
+                ipv4(),
+                vxlan(),
+                source_in_set("mesh_peers"),
+                accept(),
+            ],
+        ),
         // The node talks to itself when a single node is its own mesh.
         rule("mesh-self", [interface(Meta::IifName, "lo"), vxlan(), accept()]),
         rule("mesh", [vxlan(), drop_counted()]),
@@ -99,35 +108,49 @@ fn forward(links: &HostLinks) -> Vec<RuleSpec> {
     // Where bridge netfilter is on, frames inside one bridge pass here with the bridge on both sides and must not be
     // dropped. What a guest would route through the host never gets here: the port table drops it at the bridge.
     let mut rules = vec![
-        rule("from-tenant", [
-            interface_prefix(Meta::IifName, TENANT),
-            interface_not_prefix(Meta::OifName, TENANT),
-            drop_counted(),
-        ]),
-        rule("to-tenant", [
-            interface_not_prefix(Meta::IifName, TENANT),
-            interface_prefix(Meta::OifName, TENANT),
-            drop_counted(),
-        ]),
+        rule(
+            "from-tenant",
+            [
+                interface_prefix(Meta::IifName, TENANT),
+                interface_not_prefix(Meta::OifName, TENANT),
+                drop_counted(),
+            ],
+        ),
+        rule(
+            "to-tenant",
+            [
+                interface_not_prefix(Meta::IifName, TENANT),
+                interface_prefix(Meta::OifName, TENANT),
+                drop_counted(),
+            ],
+        ),
     ];
     if !links.egress_bridge.is_empty() {
         let from = || interface(Meta::IifName, &links.egress_bridge);
-        rules.push(rule("service", [from(), ipv4(), destination_triple("svc_targets", None, false), accept()]));
+        rules.push(rule(
+            "service",
+            [from(), ipv4(), destination_triple("svc_targets", None, false), accept()],
+        ));
         rules.push(rule("protected", [from(), ipv4(), destination_in_set("protected"), drop_counted()]));
     }
     rules
 }
 
 fn postrouting(host: &HostIntent, links: &HostLinks) -> Vec<RuleSpec> {
-    let Some(egress) = host.egress.as_ref().filter(|egress| egress.mode == EgressMode::Nat) else { return Vec::new() };
+    let Some(egress) = host.egress.as_ref().filter(|egress| egress.mode == EgressMode::Nat) else {
+        return Vec::new();
+    };
     if links.egress_bridge.is_empty() || links.egress_nic.is_empty() {
         return Vec::new();
     }
-    vec![rule("masquerade", [
-        ipv4(),
-        source_in(egress.floating_network),
-        interface(Meta::OifName, &links.egress_nic),
-        interface_not(Meta::OifName, &links.egress_bridge),
-        vec![Expr::Masquerade],
-    ])]
+    vec![rule(
+        "masquerade",
+        [
+            ipv4(),
+            source_in(egress.floating_network),
+            interface(Meta::OifName, &links.egress_nic),
+            interface_not(Meta::OifName, &links.egress_bridge),
+            vec![Expr::Masquerade],
+        ],
+    )]
 }

@@ -18,8 +18,10 @@ pub(crate) fn address_set(addresses: impl IntoIterator<Item = Ipv4Addr>) -> BTre
 
 /// Elements of an interval set: the blocks, merged, as first address and first address after.
 pub(crate) fn block_set(blocks: impl IntoIterator<Item = Ipv4Net>) -> BTreeMap<ElementKey, Element> {
-    let mut ranges: Vec<(u32, u64)> =
-        blocks.into_iter().map(|block| (block.network().into(), u64::from(u32::from(block.broadcast())) + 1)).collect();
+    let mut ranges: Vec<(u32, u64)> = blocks
+        .into_iter()
+        .map(|block| (block.network().into(), u64::from(u32::from(block.broadcast())) + 1))
+        .collect();
     ranges.sort_unstable();
     let mut merged: Vec<(u32, u64)> = Vec::new();
     for (start, end) in ranges {
@@ -34,7 +36,10 @@ pub(crate) fn block_set(blocks: impl IntoIterator<Item = Ipv4Net>) -> BTreeMap<E
         elements.insert(key(start.to_be_bytes().to_vec()), Element::default());
         // A range up to the last address has no address after it and needs no end.
         if let Ok(end) = u32::try_from(end) {
-            elements.insert(ElementKey { bytes: end.to_be_bytes().to_vec(), range_end: true }, Element::default());
+            elements.insert(
+                ElementKey { bytes: end.to_be_bytes().to_vec(), range_end: true },
+                Element::default(),
+            );
         }
     }
     elements
@@ -62,7 +67,8 @@ mod tests {
     fn blocks_are_merged_into_ranges() {
         let blocks = ["10.0.0.0/25", "10.0.0.128/25", "10.0.0.64/26", "192.0.2.0/24", "255.0.0.0/8"];
         let elements = block_set(blocks.map(|block| block.parse().unwrap()));
-        let found: Vec<(Vec<u8>, bool)> = elements.keys().map(|key| (key.bytes.clone(), key.range_end)).collect();
+        let found: Vec<(Vec<u8>, bool)> =
+            elements.keys().map(|key| (key.bytes.clone(), key.range_end)).collect();
         assert_eq!(
             found,
             [

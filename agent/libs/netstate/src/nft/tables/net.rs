@@ -8,11 +8,13 @@ use super::{address_set, block_set, key, triple};
 use crate::intent::{Carrier, ServicePort};
 use crate::names::Role;
 use crate::nft::expr::{Expr, Header, Meta, REG, reg};
-use crate::nft::ir::{Base, ChainSpec, Element, Elements, Field, RuleSpec, SetSpec, TableFamily, TableSpec, hook};
+use crate::nft::ir::{
+    Base, ChainSpec, Element, Elements, Field, RuleSpec, SetSpec, TableFamily, TableSpec, hook,
+};
 use crate::nft::matches::{
-    ICMP, ICMP_ECHO, TCP, UDP, accept, destination_in_set, destination_is, destination_port, destination_triple,
-    drop_counted, established, icmp_type, interface, invalid, ipv4, protocol, rule, source_in, source_in_set,
-    translated,
+    ICMP, ICMP_ECHO, TCP, UDP, accept, destination_in_set, destination_is, destination_port,
+    destination_triple, drop_counted, established, icmp_type, interface, invalid, ipv4, protocol, rule,
+    source_in, source_in_set, translated,
 };
 use sf_model::Vxid;
 
@@ -23,7 +25,13 @@ pub const TABLE: crate::nft::encode::TableName =
 /// The table for a carried network.
 pub fn spec(vxid: Vxid, carrier: &Carrier) -> TableSpec {
     let ends = Ends { inside: Role::GatewayInner.name(vxid), outside: Role::EgressInner.name(vxid) };
-    let set = |name, key: &[Field]| SetSpec { name, key: key.to_vec(), data: Vec::new(), interval: false, timeout: false };
+    let set = |name, key: &[Field]| SetSpec {
+        name,
+        key: key.to_vec(),
+        data: Vec::new(),
+        interval: false,
+        timeout: false,
+    };
     let service = [Field::Ipv4, Field::Protocol, Field::Port];
     TableSpec {
         family: TABLE.family,
@@ -64,7 +72,14 @@ struct Ends {
     outside: String,
 }
 
-fn base(name: &'static str, kind: &'static str, hook: u32, priority: i32, drop: bool, rules: Vec<RuleSpec>) -> ChainSpec {
+fn base(
+    name: &'static str,
+    kind: &'static str,
+    hook: u32,
+    priority: i32,
+    drop: bool,
+    rules: Vec<RuleSpec>,
+) -> ChainSpec {
     ChainSpec { name, base: Some(Base { kind, hook, priority, drop }), rules }
 }
 
@@ -92,7 +107,10 @@ fn postrouting(ends: &Ends, carrier: &Carrier) -> Vec<RuleSpec> {
         rules.push(rule("service-source", [ipv4(), out(&ends.outside), translated(), snat()]));
     }
     let hairpin = vec![Expr::Masquerade];
-    rules.push(rule("hairpin", [ipv4(), source_in(carrier.netblock), out(&ends.inside), translated(), hairpin]));
+    rules.push(rule(
+        "hairpin",
+        [ipv4(), source_in(carrier.netblock), out(&ends.inside), translated(), hairpin],
+    ));
     rules
 }
 
@@ -121,9 +139,17 @@ fn forward(ends: &Ends, carrier: &Carrier) -> Vec<RuleSpec> {
 fn input(ends: &Ends, carrier: &Carrier) -> Vec<RuleSpec> {
     let from_inside = || interface(Meta::IifName, &ends.inside);
     let echo = |address| {
-        [ipv4(), protocol(ICMP), icmp_type(ICMP_ECHO), destination_is(address), vec![Expr::LimitPerSecond(100)], accept()]
+        [
+            ipv4(),
+            protocol(ICMP),
+            icmp_type(ICMP_ECHO),
+            destination_is(address),
+            vec![Expr::LimitPerSecond(100)],
+            accept(),
+        ]
     };
-    let mut rules = vec![rule("established", [established(), accept()]), rule("echo-gateway", echo(carrier.gateway))];
+    let mut rules =
+        vec![rule("established", [established(), accept()]), rule("echo-gateway", echo(carrier.gateway))];
     rules.extend(carrier.egress.map(|egress| rule("echo-egress", echo(egress))));
     if carrier.dhcp.is_some() {
         rules.push(rule("dhcp", [from_inside(), protocol(UDP), destination_port(67), accept()]));

@@ -12,8 +12,8 @@ use crate::names;
 use crate::nft::expr::{Expr, Header, Meta, REG, reg};
 use crate::nft::ir::{Base, ChainSpec, Field, RuleSpec, SetSpec, TableFamily, TableSpec, hook};
 use crate::nft::matches::{
-    ICMPV6, ICMPV6_ROUTER_ADVERT, UDP, accept, cmp, destination_port, drop_counted, ethertype, icmp_type, ifname_bytes,
-    interface_prefix, member, no_member, protocol, rule, source_is, source_port,
+    ICMPV6, ICMPV6_ROUTER_ADVERT, UDP, accept, cmp, destination_port, drop_counted, ethertype, icmp_type,
+    ifname_bytes, interface_prefix, member, no_member, protocol, rule, source_is, source_port,
 };
 
 /// Family and name of the table.
@@ -46,7 +46,10 @@ pub fn spec() -> TableSpec {
             ChainSpec {
                 name: "ingress",
                 base: Some(Base { kind: "filter", hook: hook::PREROUTING, priority: -300, drop: false }),
-                rules: vec![rule("taps", [interface_prefix(Meta::IifName, "tap"), vec![Expr::Jump("guest")]])],
+                rules: vec![rule(
+                    "taps",
+                    [interface_prefix(Meta::IifName, "tap"), vec![Expr::Jump("guest")]],
+                )],
             },
             // Frames for the host itself. Matching the ports instead of the bridge needs no extra kernel feature.
             ChainSpec {
@@ -90,8 +93,14 @@ pub fn tag(network: NetworkId) -> Vec<u8> {
 fn guest() -> Vec<RuleSpec> {
     let arp = || ethertype(ARP);
     let ip = || ethertype(IPV4);
-    let dhcp_request =
-        [ip(), source_is(Ipv4Addr::UNSPECIFIED), protocol(UDP), source_port(68), destination_port(67), accept()];
+    let dhcp_request = [
+        ip(),
+        source_is(Ipv4Addr::UNSPECIFIED),
+        protocol(UDP),
+        source_port(68),
+        destination_port(67),
+        accept(),
+    ];
     vec![
         rule("open", [tap(), vec![member("open")], accept()]),
         // A tap in no set is dropped here as well: until its elements are there, nothing passes.

@@ -87,6 +87,10 @@ impl Server {
             "settings",
             refresh::settings(gateway.clone(), self.fqdn, shutdown.clone(), liveness),
         );
+        tasks.spawn_loop(
+            "look-for-work",
+            refresh::look_for_work(gateway.clone(), shutdown.clone(), liveness.clone()),
+        );
         let ending = {
             let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
             async move {

@@ -65,7 +65,7 @@ impl DatabaseError {
 ///
 /// # Errors
 /// See [`DatabaseError`].
-pub async fn run(host: Host, database: DatabaseConfig) -> Result<(), DatabaseError> {
+pub async fn run(host: Host, database: Arc<DatabaseConfig>) -> Result<(), DatabaseError> {
     let name = DaemonName::Database;
     let status = host.status.for_daemon(name.program());
     let address = address(&host, &database)?;

@@ -69,7 +69,12 @@ pub(crate) fn touch(store: &Store, blob: BlobId) -> bool {
 ///
 /// # Errors
 /// The file cannot be linked, copied or made durable.
-pub(crate) fn link_replica(store: &Store, blob: BlobId, kind: CacheKind, virtual_size: u64) -> Result<Cached, StoreError> {
+pub(crate) fn link_replica(
+    store: &Store,
+    blob: BlobId,
+    kind: CacheKind,
+    virtual_size: u64,
+) -> Result<Cached, StoreError> {
     let replica = store.blob(blob);
     let path = store.cached(blob, kind);
     if store.cache_is_linkable() {
@@ -86,7 +91,12 @@ pub(crate) fn link_replica(store: &Store, blob: BlobId, kind: CacheKind, virtual
 ///
 /// # Errors
 /// The file cannot be moved or made durable.
-pub(crate) fn install(store: &Store, blob: BlobId, converted: &Path, virtual_size: u64) -> Result<Cached, StoreError> {
+pub(crate) fn install(
+    store: &Store,
+    blob: BlobId,
+    converted: &Path,
+    virtual_size: u64,
+) -> Result<Cached, StoreError> {
     let path = store.cached(blob, CacheKind::Qcow2);
     if store.cache_is_linkable() {
         let file = File::open(converted).map_err(StoreError::io("open", converted))?;
@@ -110,7 +120,13 @@ fn copy(store: &Store, blob: BlobId, from: &Path, to: &Path) -> Result<(), Store
     fs::rename(&draft, to).map_err(StoreError::io("rename into place", &draft))
 }
 
-fn finish(store: &Store, blob: BlobId, kind: CacheKind, path: PathBuf, virtual_size: u64) -> Result<Cached, StoreError> {
+fn finish(
+    store: &Store,
+    blob: BlobId,
+    kind: CacheKind,
+    path: PathBuf,
+    virtual_size: u64,
+) -> Result<Cached, StoreError> {
     durable::sync_directory(&store.image_cache())?;
     let note = Note { iso: kind == CacheKind::Iso, style: style(kind).to_owned(), virtual_size };
     let text = serde_json::to_vec(&note).unwrap_or_default();
@@ -158,7 +174,12 @@ pub(crate) fn list(store: &Store) -> Result<Vec<Candidate>, StoreError> {
 
 /// Chooses what goes: whatever nobody names and nobody has used for `idle`, and of the rest, least recently used
 /// first, what exceeds `max_bytes` (0: no limit) and was not used for 15 minutes.
-pub(crate) fn choose(mut candidates: Vec<Candidate>, named: impl Fn(BlobId) -> bool, idle: Duration, max_bytes: u64) -> Vec<Candidate> {
+pub(crate) fn choose(
+    mut candidates: Vec<Candidate>,
+    named: impl Fn(BlobId) -> bool,
+    idle: Duration,
+    max_bytes: u64,
+) -> Vec<Candidate> {
     const KEEP_AT_LEAST: Duration = Duration::from_secs(900);
     let mut total: u64 = candidates.iter().map(|candidate| candidate.bytes).sum();
     candidates.retain(|candidate| !named(candidate.blob));
@@ -234,7 +255,8 @@ mod tests {
     #[test]
     fn eviction_spares_the_named_and_the_recent() {
         let [named, old, large, small, recent] = std::array::from_fn(|_| BlobId::random());
-        let candidate = |blob, bytes, minutes| Candidate { blob, bytes, unused: Duration::from_secs(minutes * 60) };
+        let candidate =
+            |blob, bytes, minutes: u64| Candidate { blob, bytes, unused: Duration::from_secs(minutes * 60) };
         let all = vec![
             candidate(named, 100, 9999),
             candidate(old, 1, 1441),
@@ -243,7 +265,12 @@ mod tests {
             candidate(recent, 80, 10),
         ];
         let day = Duration::from_secs(86400);
-        let chosen = |max| choose(all.clone(), |blob| blob == named, day, max).into_iter().map(|c| c.blob).collect::<Vec<_>>();
+        let chosen = |max| {
+            choose(all.clone(), |blob| blob == named, day, max)
+                .into_iter()
+                .map(|c| c.blob)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(chosen(0), [old]);
         assert_eq!(chosen(200), [old, large]);
         assert_eq!(chosen(1), [old, large, small], "what was used in the last minutes stays");

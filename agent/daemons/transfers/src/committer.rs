@@ -81,8 +81,11 @@ impl Service {
 
     /// Releases the row of a blob that will not come. Best effort: the lease lapses by itself.
     pub(crate) async fn abort(&self, blob: BlobId, reason: &str) {
-        let request =
-            AbortBlobRequest { context: None, blob_uuid: blob.to_string(), reason: reason.chars().take(200).collect() };
+        let request = AbortBlobRequest {
+            context: None,
+            blob_uuid: blob.to_string(),
+            reason: reason.chars().take(200).collect(),
+        };
         if let Err(error) = self.ctx.gateway.call(CallClass::Background, request).await {
             tracing::info!(%blob, %error, "a reserved blob could not be released, its lease will lapse");
         }
@@ -123,6 +126,8 @@ mod tests {
         let facts = SealedFacts { size: 7, digests: Default::default(), commit: to_journal(&request) };
         assert_eq!(from_journal(&facts).unwrap(), request);
         let broken = SealedFacts { commit: serde_json::json!({"x": 1}), ..facts };
-        assert!(from_journal(&broken).is_err() || from_journal(&broken).unwrap() == CommitBlobRequest::default());
+        assert!(
+            from_journal(&broken).is_err() || from_journal(&broken).unwrap() == CommitBlobRequest::default()
+        );
     }
 }

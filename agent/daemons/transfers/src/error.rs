@@ -29,7 +29,9 @@ impl TransfersError {
         matches!(
             self,
             Self::Store(
-                StoreError::LayoutTooNew { .. } | StoreError::LayoutUnreadable { .. } | StoreError::SplitFileSystem { .. }
+                StoreError::LayoutTooNew { .. }
+                    | StoreError::LayoutUnreadable { .. }
+                    | StoreError::SplitFileSystem { .. }
             )
         )
     }
@@ -116,7 +118,9 @@ impl From<FetchError> for WorkError {
 }
 
 /// Runs file work off the asynchronous runtime.
-pub(crate) async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, WorkError>
+pub(crate) async fn blocking<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, WorkError>
 where
     T: Send + 'static,
     E: Into<WorkError> + Send + 'static,

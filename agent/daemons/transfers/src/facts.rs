@@ -12,7 +12,8 @@ use crate::error::{WorkError, blocking};
 /// Inspects a file that is not served yet.
 pub(crate) async fn look_at(path: PathBuf, rules: Rules) -> Result<Inspection, WorkError> {
     blocking(move || {
-        let unreadable = |error: std::io::Error| WorkError::Failed(format!("cannot inspect {}: {error}", path.display()));
+        let unreadable =
+            |error: std::io::Error| WorkError::Failed(format!("cannot inspect {}: {error}", path.display()));
         let file = File::open(&path).map_err(unreadable)?;
         inspect(&file, &rules).map_err(unreadable)
     })
@@ -63,13 +64,18 @@ mod tests {
         assert_eq!(unsafe_facts.safety, "unsafe");
         assert!(unsafe_facts.safety_reason.unwrap().contains("version"));
         let raw = to_wire(&inspect(&&b"abc"[..], &RULES).unwrap());
-        assert_eq!((raw.safety.as_str(), raw.format.as_deref(), raw.virtual_size), ("safe", Some("raw"), Some(3)));
+        assert_eq!(
+            (raw.safety.as_str(), raw.format.as_deref(), raw.virtual_size),
+            ("safe", Some("raw"), Some(3))
+        );
         assert_eq!(raw.info_json, None);
     }
 
     #[test]
     fn only_disks_have_a_tool_format() {
-        for (name, known) in [("raw", true), ("vhd", true), ("iso", false), ("tar", false), ("gzip", false), ("", false)] {
+        for (name, known) in
+            [("raw", true), ("vhd", true), ("iso", false), ("tar", false), ("gzip", false), ("", false)]
+        {
             assert_eq!(tool_format(name).is_some(), known, "{name}");
         }
     }

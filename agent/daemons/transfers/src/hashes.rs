@@ -76,7 +76,12 @@ pub(crate) async fn compute(service: Arc<Service>) {
 }
 
 impl Service {
-    async fn compute_hashes(&self, blob: BlobId, asked: Vec<Algorithm>, stopping: Arc<AtomicBool>) -> Result<(), WorkError> {
+    async fn compute_hashes(
+        &self,
+        blob: BlobId,
+        asked: Vec<Algorithm>,
+        stopping: Arc<AtomicBool>,
+    ) -> Result<(), WorkError> {
         let path = self.store.blob(blob);
         let digests = blocking(move || {
             let mut hashers = HasherSet::new(&asked);
@@ -87,7 +92,8 @@ impl Service {
             }
         })
         .await?;
-        let request = RecordHashRequest { context: None, blob_uuid: blob.to_string(), hashes: hashes(&digests) };
+        let request =
+            RecordHashRequest { context: None, blob_uuid: blob.to_string(), hashes: hashes(&digests) };
         self.ctx.gateway.call(CallClass::Background, request).await?;
         Ok(())
     }

@@ -72,7 +72,9 @@ pub(crate) async fn renew(service: Arc<Service>) {
     let pass = move |_| {
         let service = Arc::clone(&service);
         async move {
-            let Some(request) = service.leases.request(service.node().to_string()) else { return Ok(Pass::Done) };
+            let Some(request) = service.leases.request(service.node().to_string()) else {
+                return Ok(Pass::Done);
+            };
             let reply = service.ctx.gateway.call(CallClass::Lease, request).await?;
             for blob in reply.lost.iter().filter_map(|text| text.parse().ok()) {
                 tracing::warn!(%blob, "the lease of a blob being written is gone, its writer stops");

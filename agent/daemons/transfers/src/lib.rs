@@ -16,6 +16,8 @@ mod local;
 mod recovery;
 mod service;
 mod tasks;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +35,12 @@ use service::Service;
 /// The store or a socket cannot be used. [`TransfersError::is_permanent`] tells whether starting again can help.
 pub async fn run(ctx: DaemonContext) -> Result<(), TransfersError> {
     let root = ctx.config.storage_path.clone();
-    let opened = tokio::task::spawn_blocking(move || Store::open(&root)).await;
-    let store = opened.map_err(|_| sf_blobs::StoreError::ThreadGone("storage"))??;
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = Store::open(&root)?;
+        let lock = store.lock()?;
+        Ok::<_, sf_blobs::StoreError>((store, lock))
+    });
+    let (store, _lock) = opened.await.map_err(|_| sf_blobs::StoreError::ThreadGone("storage"))??;
     let shutdown = ctx.shutdown.clone();
     let service = Arc::new(Service::new(ctx, store));
 

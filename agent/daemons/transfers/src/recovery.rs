@@ -40,7 +40,11 @@ impl Service {
         if purpose == Purpose::Xcode && self.is_younger(&found, INTERVAL) {
             return Ok(());
         }
-        let found = if self.is_younger(&found, KEEP_PARTIALS) { found } else { Found { journal: without_hope(found.journal), ..found } };
+        let found = if self.is_younger(&found, KEEP_PARTIALS) {
+            found
+        } else {
+            Found { journal: without_hope(found.journal), ..found }
+        };
         let store = self.store.clone();
         match blocking(move || recovery::apply(&store, found)).await? {
             Recovered::Commit(published) => {
@@ -57,7 +61,8 @@ impl Service {
     }
 
     fn is_younger(&self, found: &Found, age: Duration) -> bool {
-        let changed = std::fs::metadata(self.store.partial(found.purpose, found.blob)).and_then(|file| file.modified());
+        let changed =
+            std::fs::metadata(self.store.partial(found.purpose, found.blob)).and_then(|file| file.modified());
         changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|elapsed| elapsed < age))
     }
 
@@ -65,13 +70,15 @@ impl Service {
     pub(crate) async fn find_partial(&self, url: &str) -> Option<Journal> {
         let store = self.store.clone();
         let finds = blocking(move || recovery::scan(&store)).await.ok()?;
-        finds.into_iter().filter(|found| !self.leases.has(found.blob)).filter_map(|found| found.journal).find(|journal| {
-            journal.purpose == Purpose::Fetch
-                && journal.is_resumable()
-                && journal.verified_offset > 0
-                && journal.sealed.is_none()
-                && journal.validators.as_ref().is_some_and(|known| known.url == url)
-        })
+        finds.into_iter().filter(|found| !self.leases.has(found.blob)).filter_map(|found| found.journal).find(
+            |journal| {
+                journal.purpose == Purpose::Fetch
+                    && journal.is_resumable()
+                    && journal.verified_offset > 0
+                    && journal.sealed.is_none()
+                    && journal.validators.as_ref().is_some_and(|known| known.url == url)
+            },
+        )
     }
 }
 
@@ -87,5 +94,8 @@ pub(crate) async fn watch(service: Arc<Service>) {
         let service = Arc::clone(&service);
         async move { service.recover().await.map(|()| Pass::Done) }
     };
-    Loop::every("staging-recovery", INTERVAL).max_silence(Duration::from_secs(600)).run(shutdown, liveness, pass).await;
+    Loop::every("staging-recovery", INTERVAL)
+        .max_silence(Duration::from_secs(600))
+        .run(shutdown, liveness, pass)
+        .await;
 }

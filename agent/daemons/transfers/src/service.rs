@@ -45,10 +45,11 @@ impl Service {
     /// The service over an open store.
     pub(crate) fn new(ctx: DaemonContext, store: Store) -> Self {
         let cluster = ctx.cluster.current();
-        let table = ImageTable::load(&ctx.config.image_table, &cluster.image_download_url).unwrap_or_else(|error| {
-            tracing::error!(%error, "the built-in image names are used instead");
-            ImageTable::built_in(&cluster.image_download_url)
-        });
+        let table =
+            ImageTable::load(&ctx.config.image_table, &cluster.image_download_url).unwrap_or_else(|error| {
+                tracing::error!(%error, "the built-in image names are used instead");
+                ImageTable::built_in(&cluster.image_download_url)
+            });
         Self {
             uploads: Uploads::new(store.clone()),
             leases: LeaseBook::default(),
@@ -59,7 +60,9 @@ impl Service {
             images: Flights::default(),
             fetches: Flights::default(),
             fetch_slots: Semaphore::new(usize::try_from(cluster.image_fetch_concurrency).unwrap_or(4)),
-            streams: Arc::new(Semaphore::new(usize::try_from(ctx.config.transfers_max_outbound).unwrap_or(16))),
+            streams: Arc::new(Semaphore::new(
+                usize::try_from(ctx.config.transfers_max_outbound).unwrap_or(16),
+            )),
             peers: PeerTable::default(),
             hashes: HashQueue::default(),
             ctx,
@@ -104,7 +107,11 @@ impl Service {
 
 /// Configuration is in GiB with a fraction; all arithmetic is in bytes.
 fn gib_to_bytes(gib: f64) -> u64 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked by configuration to be >= 0; a cast saturates")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked by configuration to be >= 0; a cast saturates"
+    )]
     let bytes = (gib * (1u64 << 30) as f64) as u64;
     bytes
 }

@@ -37,23 +37,35 @@ impl Staged {
     /// fails before the transfer and not in it.
     ///
     /// # Errors
-    /// Disk full ([`StoreError::is_disk_full`]) or any other I/O error; nothing but the journal is left behind.
+    /// Disk full ([`StoreError::is_disk_full`]) or any other I/O error; nothing is left behind.
     pub fn begin(store: &Store, journal: Journal) -> Result<(Self, File), StoreError> {
         journal.save(store)?;
         let source = store.partial(journal.purpose, journal.blob);
+        let staged = Self { store: store.clone(), journal, source };
+        match staged.open() {
+            Ok(file) => Ok((staged, file)),
+            Err(error) => {
+                // What cannot be removed on a failing disk is met again by recovery.
+                let _ = staged.discard();
+                Err(error)
+            }
+        }
+    }
+
+    fn open(&self) -> Result<File, StoreError> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(OPEN_MODE)
-            .open(&source)
-            .map_err(StoreError::io("create", &source))?;
-        file.set_len(journal.verified_offset).map_err(StoreError::io("truncate", &source))?;
-        if let Some(size) = journal.expected_size {
-            reserve(&file, &source, size)?;
+            .open(&self.source)
+            .map_err(StoreError::io("create", &self.source))?;
+        file.set_len(self.journal.verified_offset).map_err(StoreError::io("truncate", &self.source))?;
+        if let Some(size) = self.journal.expected_size {
+            reserve(&file, &self.source, size)?;
         }
-        Ok((Self { store: store.clone(), journal, source }, file))
+        Ok(file)
     }
 
     /// Takes the file of a client upload as the source: it is renamed, never copied.

@@ -25,6 +25,12 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), St
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     let draft = Path::new(&name);
+    write_draft(draft, content, mode)
+        .and_then(|()| fs::rename(draft, path).map_err(StoreError::io("rename", draft)))
+        .inspect_err(|_| drop(fs::remove_file(draft)))
+}
+
+fn write_draft(draft: &Path, content: &[u8], mode: u32) -> Result<(), StoreError> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -33,8 +39,7 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), St
         .open(draft)
         .map_err(StoreError::io("create", draft))?;
     file.write_all(content).map_err(StoreError::io("write", draft))?;
-    file.sync_data().map_err(StoreError::io("flush", draft))?;
-    fs::rename(draft, path).map_err(StoreError::io("rename", draft))
+    file.sync_data().map_err(StoreError::io("flush", draft))
 }
 
 /// Removes a file; one that is not there counts as removed. Returns whether it was there.

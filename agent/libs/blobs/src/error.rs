@@ -50,6 +50,12 @@ pub enum StoreError {
         /// The other.
         second: PathBuf,
     },
+    /// Another program writes to this store.
+    #[error("another storage service uses the store at {root}: only one may run")]
+    InUse {
+        /// Where the store is.
+        root: PathBuf,
+    },
     /// The bytes that arrived are not as many as were announced.
     #[error("expected {expected} bytes and got {found}")]
     WrongSize {

@@ -11,6 +11,7 @@ pub mod error;
 pub mod hashing;
 pub mod journal;
 pub mod layout;
+pub mod lock;
 pub mod pipeline;
 pub mod pool;
 pub mod purpose;

@@ -94,11 +94,19 @@ mod tests {
         let md5 = "0f".repeat(16);
         let proof = |algorithm, value: &str| Some(Published::Proof(algorithm, value.to_ascii_lowercase()));
         let cases = [
-            (ListFormat::Sha512sum, format!("{}  other\n{sha512} *disk.img\n", "00".repeat(64)), proof(Algorithm::Sha512, &sha512)),
+            (
+                ListFormat::Sha512sum,
+                format!("{}  other\n{sha512} *disk.img\n", "00".repeat(64)),
+                proof(Algorithm::Sha512, &sha512),
+            ),
             (ListFormat::Sha256sum, format!("{sha256}  ./disk.img\n"), proof(Algorithm::Sha256, &sha256)),
             (ListFormat::Sha512sum, format!("{sha256}  disk.img\n"), None),
             (ListFormat::Md5sum, format!("{md5}  disk.img\n"), Some(Published::Md5Hint(md5.clone()))),
-            (ListFormat::Bsd, format!("# x\nSHA512 (disk.img) = {sha512}\n"), proof(Algorithm::Sha512, &sha512)),
+            (
+                ListFormat::Bsd,
+                format!("# x\nSHA512 (disk.img) = {sha512}\n"),
+                proof(Algorithm::Sha512, &sha512),
+            ),
             (ListFormat::Single, format!("{sha256}\n"), proof(Algorithm::Sha256, &sha256)),
             (ListFormat::Single, "nonsense".to_owned(), None),
             (ListFormat::Bsd, "SHA512 (other) = 00\n".to_owned(), None),
@@ -111,7 +119,10 @@ mod tests {
 
     #[test]
     fn a_request_names_its_function() {
-        assert_eq!(parse_request(&format!("sha256:{}", "AA".repeat(32))), Ok((Algorithm::Sha256, "aa".repeat(32))));
+        assert_eq!(
+            parse_request(&format!("sha256:{}", "AA".repeat(32))),
+            Ok((Algorithm::Sha256, "aa".repeat(32)))
+        );
         for bad in ["", "sha256", "sha256:aa", "md5:aa", &format!("sha512:{}", "aa".repeat(32))] {
             assert_eq!(parse_request(bad), Err(BadChecksum), "{bad}");
         }

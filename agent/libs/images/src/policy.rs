@@ -132,7 +132,10 @@ impl UrlPolicy {
         }
         let host = url.host().ok_or(PolicyRefusal::Malformed)?;
         let name = url.host_str().unwrap_or_default();
-        if !self.hosts.is_empty() && !self.is_mirror(name) && !self.hosts.iter().any(|glob| glob_matches(glob, name)) {
+        if !self.hosts.is_empty()
+            && !self.is_mirror(name)
+            && !self.hosts.iter().any(|glob| glob_matches(glob, name))
+        {
             return Err(PolicyRefusal::Host);
         }
         match host {
@@ -194,9 +197,13 @@ fn classify_v4(address: Ipv4Addr) -> AddressKind {
         [169, 254, ..] => AddressKind::LinkLocal,
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => AddressKind::Private,
         // "This" network, protocol assignments, documentation, 6to4 relays, benchmarks, multicast, class E, broadcast.
-        [0, ..] | [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] | [192, 88, 99, _] | [198, 18..=19, ..] | [224..=255, ..] => {
-            AddressKind::Reserved
-        }
+        [0, ..]
+        | [192, 0, 0 | 2, _]
+        | [198, 51, 100, _]
+        | [203, 0, 113, _]
+        | [192, 88, 99, _]
+        | [198, 18..=19, ..]
+        | [224..=255, ..] => AddressKind::Reserved,
         _ => AddressKind::Public,
     }
 }
@@ -322,7 +329,8 @@ mod tests {
 
     #[test]
     fn a_closed_site_names_its_hosts() {
-        let closed = UrlPolicy { hosts: vec!["*.example.com".into(), "exact.org".into(), "a*b*c".into()], ..policy() };
+        let closed =
+            UrlPolicy { hosts: vec!["*.example.com".into(), "exact.org".into(), "a*b*c".into()], ..policy() };
         for (host, allowed) in [
             ("x.example.com", true),
             ("X.Example.COM", true),

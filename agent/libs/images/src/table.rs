@@ -145,13 +145,17 @@ impl ImageTable {
         let file: File = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
         let table = Self { aliases: file.aliases, entries: file.images };
         for alias in table.aliases.keys() {
-            table.follow(alias).ok_or_else(|| format!("the alias {alias} needs more than {MAX_HOPS} steps, or goes in a circle"))?;
+            table.follow(alias).ok_or_else(|| {
+                format!("the alias {alias} needs more than {MAX_HOPS} steps, or goes in a circle")
+            })?;
         }
         for entry in &table.entries {
             let sample = entry.url.replace("{name}", "name").replace("{tag}", "tag");
-            Url::parse(&sample).map_err(|error| format!("the URL of {} is not valid: {error}", entry.pattern))?;
+            Url::parse(&sample)
+                .map_err(|error| format!("the URL of {} is not valid: {error}", entry.pattern))?;
             if let Some(latest) = &entry.latest {
-                Regex::new(&latest.pattern).map_err(|error| format!("the pattern of {} is not valid: {error}", entry.pattern))?;
+                Regex::new(&latest.pattern)
+                    .map_err(|error| format!("the pattern of {} is not valid: {error}", entry.pattern))?;
             }
         }
         Ok(table)
@@ -159,10 +163,15 @@ impl ImageTable {
 
     /// The names everybody knows.
     pub fn built_in(mirror: &str) -> Self {
-        let mut aliases: BTreeMap<String, String> =
-            [("debian", "debian:12"), ("ubuntu", "ubuntu:24.04"), ("rocky", "rocky:9"), ("centos", "centos:9-stream"), ("fedora", "fedora:42")]
-                .map(|(from, to)| (from.to_owned(), to.to_owned()))
-                .into();
+        let mut aliases: BTreeMap<String, String> = [
+            ("debian", "debian:12"),
+            ("ubuntu", "ubuntu:24.04"),
+            ("rocky", "rocky:9"),
+            ("centos", "centos:9-stream"),
+            ("fedora", "fedora:42"),
+        ]
+        .map(|(from, to)| (from.to_owned(), to.to_owned()))
+        .into();
         let mut entries = vec![Entry {
             pattern: "cirros:*".to_owned(),
             url: "https://download.cirros-cloud.net/{tag}/cirros-{tag}-x86_64-disk.img".to_owned(),
@@ -261,8 +270,14 @@ mod tests {
         let table = ImageTable::built_in("https://images.example.com/");
         let url = |name: &str| table.resolve(name).map(|image| image.url);
         assert_eq!(url("debian").as_deref(), Some("https://images.example.com/debian:12/latest.qcow2"));
-        assert_eq!(url("ubuntu:22.04").as_deref(), Some("https://images.example.com/ubuntu:22.04/latest.qcow2"));
-        assert_eq!(url("cirros:0.6.2").as_deref(), Some("https://download.cirros-cloud.net/0.6.2/cirros-0.6.2-x86_64-disk.img"));
+        assert_eq!(
+            url("ubuntu:22.04").as_deref(),
+            Some("https://images.example.com/ubuntu:22.04/latest.qcow2")
+        );
+        assert_eq!(
+            url("cirros:0.6.2").as_deref(),
+            Some("https://download.cirros-cloud.net/0.6.2/cirros-0.6.2-x86_64-disk.img")
+        );
         assert_eq!(url("windows"), None);
         assert_eq!(url("debian:../../etc"), None);
         assert_eq!(url("debian:.."), None);
@@ -274,7 +289,8 @@ mod tests {
     fn a_name_without_version_asks_the_listing() {
         let table = ImageTable::built_in("https://images.example.com");
         let cirros = table.resolve("cirros").unwrap();
-        let page = r#"<a href="0.5.2/">x</a> <a href="0.10.0/">x</a> <a href="0.6.9/">x</a> <a href="nightly/">"#;
+        let page =
+            r#"<a href="0.5.2/">x</a> <a href="0.10.0/">x</a> <a href="0.6.9/">x</a> <a href="nightly/">"#;
         let newest = cirros.latest.as_ref().unwrap().newest(page).unwrap();
         assert_eq!(newest, "0.10.0");
         let image = cirros.with_tag(&newest);
@@ -288,7 +304,9 @@ mod tests {
             "aliases: {a: b, b: tool}\nimages:\n- {match: 'tool:1', url: 'http://x/one'}\n- {match: 'tool:*', url: 'http://x/{name}/{tag}', firmware: uefi}\n- {match: tool, url: 'http://x/plain'}\n",
         )
         .unwrap();
-        for (name, url) in [("tool:1", "http://x/one"), ("tool:2", "http://x/tool/2"), ("a", "http://x/plain")] {
+        for (name, url) in
+            [("tool:1", "http://x/one"), ("tool:2", "http://x/tool/2"), ("a", "http://x/plain")]
+        {
             assert_eq!(table.resolve(name).map(|image| image.url).as_deref(), Some(url), "{name}");
         }
         assert_eq!(table.resolve("tool:2").unwrap().firmware.as_deref(), Some("uefi"));

@@ -7,7 +7,9 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::response::Response;
 use futures::StreamExt;
-use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE,
+};
 use http::{HeaderMap, Method, StatusCode};
 use sf_blobs::ByteRange;
 use sf_blobs::range::{Requested, parse_range};
@@ -26,11 +28,14 @@ pub(super) async fn read(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let blob: BlobId = blob.parse().map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad_reference", error))?;
+    let blob: BlobId =
+        blob.parse().map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad_reference", error))?;
     let purposes = [TokenPurpose::Read, TokenPurpose::Pull];
     let claims = service.authorise(&headers, peer, TokenObject::Blob(blob), &purposes)?;
     if service.ctx.shutdown.is_requested() {
-        return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "this node is shutting down").later(5));
+        return Err(
+            Refused::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "this node is shutting down").later(5)
+        );
     }
     let replica = Replica::open(&service.store, blob).await?;
     let size = replica.size();
@@ -56,7 +61,12 @@ pub(super) async fn read(
         return answer.body(Body::empty()).map_err(broken);
     }
     let Ok(permit) = Arc::clone(&service.streams).try_acquire_owned() else {
-        return Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, "no_slot", "all streams of this node are in use").later(1));
+        return Err(Refused::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "no_slot",
+            "all streams of this node are in use",
+        )
+        .later(1));
     };
     let purpose = if claims.purpose == TokenPurpose::Pull { "pull" } else { "proxy" };
     let active = Active::new(purpose);
@@ -64,7 +74,8 @@ pub(super) async fn read(
         // The permit and the gauge live as long as the stream.
         let _held = (&permit, &active);
         if let Ok(bytes) = &item {
-            metrics::counter!("transfer_bytes_total", "direction" => "out", "purpose" => purpose).increment(bytes.len() as u64);
+            metrics::counter!("transfer_bytes_total", "direction" => "out", "purpose" => purpose)
+                .increment(bytes.len() as u64);
         }
         item
     });

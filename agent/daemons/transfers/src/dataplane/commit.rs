@@ -87,13 +87,19 @@ impl Service {
         };
         held.consumed();
         drop(writing);
-        let artifact = reply.artifact.ok_or_else(|| WorkError::Failed("the database sent no artifact".to_owned()))?;
+        let artifact =
+            reply.artifact.ok_or_else(|| WorkError::Failed("the database sent no artifact".to_owned()))?;
         self.tell_converted(&artifact, upload, size, seconds_since(started)).await;
         Ok(artifact)
     }
 
     /// Finishes the hashes, judges the bytes and seals them, holding the upload all the while.
-    async fn prepare(&self, upload: UploadId, blob: BlobId, target: UploadTarget) -> Result<(Committing, Sealed), Refused> {
+    async fn prepare(
+        &self,
+        upload: UploadId,
+        blob: BlobId,
+        target: UploadTarget,
+    ) -> Result<(Committing, Sealed), Refused> {
         let held = self.uploads.begin_commit(upload, Arc::new(AtomicBool::new(false))).await?;
         let found = look_at(self.store.upload(upload), self.image_rules()).await?;
         self.judge_upload(&found, upload, &target).await?;
@@ -123,18 +129,30 @@ impl Service {
         Ok((held, sealed))
     }
 
-    async fn judge_upload(&self, found: &Inspection, upload: UploadId, target: &UploadTarget) -> Result<(), Refused> {
+    async fn judge_upload(
+        &self,
+        found: &Inspection,
+        upload: UploadId,
+        target: &UploadTarget,
+    ) -> Result<(), Refused> {
         let Some(refusal) = found.refusal() else { return Ok(()) };
         let objects = vec![(ObjectType::Upload, upload.to_string())];
         self.tell_unsafe(found.format.as_str(), refusal.reason, &refusal.text, objects).await;
         // Other things than images are kept with their verdict, and never become a disk.
-        if target.artifact_type == "image" { Err(WorkError::Unsafe(refusal.text.clone()).into()) } else { Ok(()) }
+        if target.artifact_type == "image" {
+            Err(WorkError::Unsafe(refusal.text.clone()).into())
+        } else {
+            Ok(())
+        }
     }
 
     /// Lets the client go on with its upload.
     async fn release(&self, upload: UploadId, blob: BlobId) {
-        let request =
-            AbortUploadCommitRequest { context: None, upload_uuid: upload.to_string(), blob_uuid: blob.to_string() };
+        let request = AbortUploadCommitRequest {
+            context: None,
+            upload_uuid: upload.to_string(),
+            blob_uuid: blob.to_string(),
+        };
         if let Err(error) = self.ctx.gateway.call(CallClass::Background, request).await {
             tracing::warn!(%upload, %error, "an upload could not be released after a failed commit");
         }

@@ -28,7 +28,11 @@ impl Service {
             .ok_or(TokenError::Malformed)?;
         let claims = self.keys().verify(token, self.node(), object, purposes, Utc::now())?;
         if !self.speaks_for(peer.ip(), claims.destination) {
-            return Err(Refused::new(StatusCode::FORBIDDEN, "foreign_peer", "the token belongs to another node"));
+            return Err(Refused::new(
+                StatusCode::FORBIDDEN,
+                "foreign_peer",
+                "the token belongs to another node",
+            ));
         }
         Ok(claims)
     }

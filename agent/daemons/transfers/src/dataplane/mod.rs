@@ -42,7 +42,8 @@ pub(crate) async fn serve(service: Arc<Service>) -> Result<(), TransfersError> {
     let shutdown = service.ctx.shutdown.clone();
     let stopping = shutdown.clone();
     let app = router(service).into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, app).with_graceful_shutdown(async move { stopping.requested().await });
+    let serving =
+        axum::serve(listener, app).with_graceful_shutdown(async move { stopping.requested().await });
     let drained = async {
         shutdown.requested().await;
         tokio::select! {
@@ -55,3 +56,6 @@ pub(crate) async fn serve(service: Arc<Service>) -> Result<(), TransfersError> {
         () = drained => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

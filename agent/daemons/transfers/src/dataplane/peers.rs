@@ -52,8 +52,15 @@ pub(crate) async fn refresh(service: Arc<Service>) {
         let service = Arc::clone(&service);
         async move {
             let list = |page| ListNodesRequest { page: Some(page), include_deleted: false };
-            let nodes = service.ctx.gateway.collect_all(CallClass::Background, list, |reply| (reply.nodes, reply.page)).await?;
-            let known = nodes.into_vec().into_iter().filter_map(|node| Some((node.uuid.parse().ok()?, node.mesh_ip.parse().ok()?)));
+            let nodes = service
+                .ctx
+                .gateway
+                .collect_all(CallClass::Background, list, |reply| (reply.nodes, reply.page))
+                .await?;
+            let known = nodes
+                .into_vec()
+                .into_iter()
+                .filter_map(|node| Some((node.uuid.parse().ok()?, node.mesh_ip.parse().ok()?)));
             service.peers.replace(known.collect());
             Ok::<_, DbError>(Pass::Done)
         }

@@ -58,8 +58,12 @@ impl From<UploadError> for Refused {
         let code = error.code();
         match error {
             UploadError::Busy | UploadError::Lost => Self::new(StatusCode::CONFLICT, code, error),
-            UploadError::OffsetMismatch { size } => Self::new(StatusCode::CONFLICT, code, error).with_size(size),
-            UploadError::BeyondEnd { size } => Self::new(StatusCode::BAD_REQUEST, code, error).with_size(size),
+            UploadError::OffsetMismatch { size } => {
+                Self::new(StatusCode::CONFLICT, code, error).with_size(size)
+            }
+            UploadError::BeyondEnd { size } => {
+                Self::new(StatusCode::BAD_REQUEST, code, error).with_size(size)
+            }
             UploadError::Cut { .. } => Self::new(StatusCode::BAD_REQUEST, code, error),
             UploadError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, code, error),
             UploadError::Store(error) => error.into(),
@@ -71,7 +75,9 @@ impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         match &error {
             StoreError::NotHere(_) => Self::new(StatusCode::NOT_FOUND, "not_here", error),
-            _ if error.is_disk_full() => Self::new(StatusCode::INSUFFICIENT_STORAGE, "insufficient_space", error),
+            _ if error.is_disk_full() => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "insufficient_space", error)
+            }
             _ => {
                 // The path and errno are for the operator's log.
                 tracing::error!(%error, "a storage request failed");
@@ -92,7 +98,9 @@ impl From<WorkError> for Refused {
                 let code = if reason.is_empty() { "refused" } else { reason.as_str() };
                 Self::new(StatusCode::CONFLICT, code, message)
             }
-            WorkError::Unavailable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error).later(10),
+            WorkError::Unavailable(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error).later(10)
+            }
             WorkError::Failed(text) => {
                 tracing::error!(error = %text, "a storage request failed");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "storage_failed", "the node's storage failed")

@@ -23,8 +23,14 @@ type Peer = ConnectInfo<SocketAddr>;
 
 impl Service {
     /// Lets a request for an upload in.
-    pub(super) fn admit_upload(&self, headers: &HeaderMap, peer: SocketAddr, upload: &str) -> Result<UploadId, Refused> {
-        let upload = upload.parse().map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad_reference", error))?;
+    pub(super) fn admit_upload(
+        &self,
+        headers: &HeaderMap,
+        peer: SocketAddr,
+        upload: &str,
+    ) -> Result<UploadId, Refused> {
+        let upload =
+            upload.parse().map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad_reference", error))?;
         self.authorise(headers, peer, TokenObject::Upload(upload), &[TokenPurpose::Upload])?;
         Ok(upload)
     }
@@ -112,5 +118,7 @@ pub(super) async fn discard(
 fn number(headers: &HeaderMap, name: HeaderName) -> Result<Option<u64>, Refused> {
     let Some(value) = headers.get(&name) else { return Ok(None) };
     let parsed = value.to_str().ok().and_then(|text| text.parse().ok());
-    parsed.map(Some).ok_or_else(|| Refused::new(StatusCode::BAD_REQUEST, "bad_header", format!("{name} is not a number")))
+    parsed
+        .map(Some)
+        .ok_or_else(|| Refused::new(StatusCode::BAD_REQUEST, "bad_header", format!("{name} is not a number")))
 }

@@ -4,18 +4,18 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::json;
 use sf_blobs::layout::CacheKind;
 use sf_blobs::purpose::Purpose;
 use sf_events::{Event, event};
 use sf_gateway::CallClass;
-use sf_images::header::{is_base_style, inspect};
+use sf_images::header::{inspect, is_base_style};
 use sf_model::event::EventType;
 use sf_model::{BlobId, InstanceId, ObjectType};
 use sf_protos::blobs::{Blob, GetBlobRequest};
 use sf_protos::common::Caller;
 use sf_protos::privexec::image_file::Place;
 use sf_protos::privexec::{ImageFormat, StagedFile, StagingPurpose};
-use serde_json::json;
 
 use crate::cache::{self, Cached};
 use crate::committer::seconds_since;
@@ -43,7 +43,11 @@ impl Service {
     /// # Errors
     /// [`WorkError::Unsafe`] and [`WorkError::NotABase`] for blobs that can never be one, [`WorkError::NotHere`] without a
     /// local replica.
-    pub(crate) async fn ensure_image(self: &Arc<Self>, blob: BlobId, instance: Option<InstanceId>) -> Result<Ensured, WorkError> {
+    pub(crate) async fn ensure_image(
+        self: &Arc<Self>,
+        blob: BlobId,
+        instance: Option<InstanceId>,
+    ) -> Result<Ensured, WorkError> {
         let store = self.store.clone();
         if let Some(image) = blocking(move || Ok::<_, WorkError>(cache::find(&store, blob))).await? {
             metrics::counter!("image_cache_hits_total").increment(1);
@@ -69,7 +73,9 @@ impl Service {
                 let store = self.store.clone();
                 blocking(move || cache::link_replica(&store, blob, kind, virtual_size)).await?
             }
-            Way::Convert(format, virtual_size) => self.convert(blob, instance, format, virtual_size, record.size).await?,
+            Way::Convert(format, virtual_size) => {
+                self.convert(blob, instance, format, virtual_size, record.size).await?
+            }
         };
         Ok(Ensured { image, cached: false })
     }
@@ -118,7 +124,12 @@ impl Service {
         converted
     }
 
-    async fn run_conversion(&self, blob: BlobId, format: ImageFormat, virtual_size: u64) -> Result<Cached, WorkError> {
+    async fn run_conversion(
+        &self,
+        blob: BlobId,
+        format: ImageFormat,
+        virtual_size: u64,
+    ) -> Result<Cached, WorkError> {
         let partial = self.store.partial(Purpose::Xcode, blob);
         let leftover = partial.clone();
         blocking(move || sf_blobs::durable::remove_if_present(&leftover).map(drop)).await?;
@@ -127,11 +138,14 @@ impl Service {
             Some(id) => self.privexec.for_request(&id),
             None => self.privexec.clone(),
         };
-        helper.convert_image(Place::BlobUuid(blob.to_string()), format, target, virtual_size.max(512)).await?;
+        helper
+            .convert_image(Place::BlobUuid(blob.to_string()), format, target, virtual_size.max(512))
+            .await?;
         let (store, rules) = (self.store.clone(), self.image_rules());
         blocking(move || {
             // What the tool wrote is held against the same rules as what anyone sends.
-            let unreadable = |error| WorkError::Failed(format!("cannot inspect the converted image: {error}"));
+            let unreadable =
+                |error| WorkError::Failed(format!("cannot inspect the converted image: {error}"));
             let found = inspect(&File::open(&partial).map_err(unreadable)?, &rules).map_err(unreadable)?;
             match (found.refusal(), found.virtual_size) {
                 (None, Some(virtual_size)) if found.format == sf_images::Format::Qcow2 => {
@@ -152,8 +166,15 @@ impl Service {
     }
 
     /// Records that an image was refused.
-    pub(crate) async fn tell_unsafe(&self, format: &str, reason: &'static str, text: &str, objects: Vec<(ObjectType, String)>) {
-        metrics::counter!("image_unsafe_total", "format" => format.to_owned(), "reason" => reason).increment(1);
+    pub(crate) async fn tell_unsafe(
+        &self,
+        format: &str,
+        reason: &'static str,
+        text: &str,
+        objects: Vec<(ObjectType, String)>,
+    ) {
+        metrics::counter!("image_unsafe_total", "format" => format.to_owned(), "reason" => reason)
+            .increment(1);
         let told = event(EventType::Audit, "unsafe image").objects(objects);
         if let Some(told) = told {
             self.ctx.events.record(told.extra(json!({ "format": format, "reason": text }))).await;
@@ -176,7 +197,9 @@ fn check_record(record: &Blob) -> Result<(), WorkError> {
     }
     let facts = record.facts.clone().unwrap_or_default();
     if facts.safety == "unsafe" {
-        return Err(WorkError::Unsafe(facts.safety_reason.unwrap_or_else(|| "it was refused when it arrived".to_owned())));
+        return Err(WorkError::Unsafe(
+            facts.safety_reason.unwrap_or_else(|| "it was refused when it arrived".to_owned()),
+        ));
     }
     if record.size == 0 {
         return Err(WorkError::NotABase("an empty blob cannot be used as a disk".to_owned()));

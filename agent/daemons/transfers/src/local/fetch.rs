@@ -11,13 +11,17 @@ use sf_blobs::journal::{Journal, Validators};
 use sf_blobs::purpose::Purpose;
 use sf_events::event;
 use sf_gateway::CallClass;
-use sf_images::fetch::{Download, DownloadLimits, FetchError, Fetcher, Outcome, Plan, RETRY_DELAYS, download};
+use sf_images::fetch::{
+    Download, DownloadLimits, FetchError, Fetcher, Outcome, Plan, RETRY_DELAYS, download,
+};
 use sf_images::header::Inspection;
 use sf_model::event::EventType;
 use sf_model::{ArtifactId, BlobId, InstanceId, ObjectType, OperationId};
 use sf_protos::artifacts::begin_fetch_reply::Verdict;
 use sf_protos::artifacts::complete_fetch_request::Outcome as Ending;
-use sf_protos::artifacts::{BeginFetchReply, BeginFetchRequest, CompleteFetchReply, CompleteFetchRequest, FetchFailure, FetchedBlob};
+use sf_protos::artifacts::{
+    BeginFetchReply, BeginFetchRequest, CompleteFetchReply, CompleteFetchRequest, FetchFailure, FetchedBlob,
+};
 use sf_protos::blobs::{CommitBlobRequest, ReserveBlobRequest};
 use sf_protos::convert::timestamp;
 use sf_protos::storage_local as pb;
@@ -51,7 +55,12 @@ pub(crate) struct Fetched {
 
 impl Fetched {
     pub(crate) fn into_wire(self) -> pb::FetchArtifactReply {
-        pb::FetchArtifactReply { outcome: self.outcome.into(), blob_uuid: self.blob, index: self.index, message: self.message }
+        pb::FetchArtifactReply {
+            outcome: self.outcome.into(),
+            blob_uuid: self.blob,
+            index: self.index,
+            message: self.message,
+        }
     }
 }
 
@@ -107,7 +116,8 @@ impl Service {
     }
 
     async fn fetch(&self, order: &FetchOrder) -> Result<Fetched, WorkError> {
-        let _slot = self.fetch_slots.acquire().await.map_err(|_| WorkError::Unavailable("stopping".to_owned()))?;
+        let _slot =
+            self.fetch_slots.acquire().await.map_err(|_| WorkError::Unavailable("stopping".to_owned()))?;
         let started = Instant::now();
         let fetcher = self.fetcher();
         let source = match self.find_source(&fetcher, &order.source, order.checksum.as_deref()).await {
@@ -117,10 +127,17 @@ impl Service {
         let begun = self.begin(order, source.url.as_str()).await?;
         match begun.verdict() {
             Verdict::Fetch => {}
-            Verdict::Busy => return Err(WorkError::Unavailable("another operation fetches this source now".to_owned())),
+            Verdict::Busy => {
+                return Err(WorkError::Unavailable("another operation fetches this source now".to_owned()));
+            }
             Verdict::Gone | Verdict::Unspecified => {
                 let message = "the artifact was deleted".to_owned();
-                return Ok(Fetched { outcome: pb::FetchOutcome::Failed, blob: String::new(), index: 0, message });
+                return Ok(Fetched {
+                    outcome: pb::FetchOutcome::Failed,
+                    blob: String::new(),
+                    index: 0,
+                    message,
+                });
             }
         }
         let progress = Progress::new(self.ctx.events.clone(), order.artifact, order.instance);
@@ -141,7 +158,11 @@ impl Service {
     }
 
     /// A source that does not exist is recorded like any other failure, under the name the user gave.
-    async fn fail_without_source(&self, order: &FetchOrder, error: SourceError) -> Result<Fetched, WorkError> {
+    async fn fail_without_source(
+        &self,
+        order: &FetchOrder,
+        error: SourceError,
+    ) -> Result<Fetched, WorkError> {
         let failure = match error {
             SourceError::Permanent(message) => Failure::Final { message, permanent: true },
             SourceError::Fetch(error) => error.into(),
@@ -180,7 +201,8 @@ impl Service {
         self.ctx.gateway.call(CallClass::Background, reserve).await.map_err(WorkError::from)?;
         let plan = Plan { url: source.url.clone(), known: known(begun, &source.url), published };
         let outcome =
-            download(fetcher, &self.store, journal, &plan, &self.download_limits(), progress, &writing.lost).await;
+            download(fetcher, &self.store, journal, &plan, &self.download_limits(), progress, &writing.lost)
+                .await;
         match outcome {
             Ok(Outcome::NotModified) => {
                 self.abort(blob, "the source is unchanged").await;
@@ -301,10 +323,14 @@ impl Service {
 
     async fn tell_end(&self, order: &FetchOrder, fetched: &Fetched, bytes: u64, seconds: f64) {
         let (result, message, extra) = match fetched.outcome {
-            pb::FetchOutcome::NewVersion => {
-                ("ok", "fetch complete", json!({ "index": fetched.index, "bytes": bytes, "seconds": seconds }))
+            pb::FetchOutcome::NewVersion => (
+                "ok",
+                "fetch complete",
+                json!({ "index": fetched.index, "bytes": bytes, "seconds": seconds }),
+            ),
+            pb::FetchOutcome::NotModified => {
+                ("not_modified", "fetch complete, source unchanged", json!({ "index": fetched.index }))
             }
-            pb::FetchOutcome::NotModified => ("not_modified", "fetch complete, source unchanged", json!({ "index": fetched.index })),
             pb::FetchOutcome::UsingCached => {
                 ("cached", "update failed, using cached version", json!({ "cause": fetched.message }))
             }
@@ -313,7 +339,10 @@ impl Service {
             }
         };
         metrics::counter!("image_fetch_total", "result" => result).increment(1);
-        let told = event(EventType::Audit, message).object(ObjectType::Artifact, order.artifact).extra(extra).duration(seconds);
+        let told = event(EventType::Audit, message)
+            .object(ObjectType::Artifact, order.artifact)
+            .extra(extra)
+            .duration(seconds);
         self.ctx.events.record(with_instance(told, order.instance)).await;
     }
 }
@@ -321,7 +350,8 @@ impl Service {
 impl FetchOrder {
     /// The source without anything that may be secret.
     fn source_shown(&self) -> String {
-        url::Url::parse(&self.source).map_or_else(|_| self.source.clone(), |url| sf_images::fetch::shown(&url))
+        url::Url::parse(&self.source)
+            .map_or_else(|_| self.source.clone(), |url| sf_images::fetch::shown(&url))
     }
 }
 
@@ -340,16 +370,26 @@ fn ended(arrived: &Result<Arrived, Failure>, reply: &CompleteFetchReply) -> Fetc
     let blob = reply.blob_uuid.clone().unwrap_or_default();
     let index = u64::from(reply.index.unwrap_or(0));
     match arrived {
-        Ok(Arrived::NotModified) => Fetched { outcome: pb::FetchOutcome::NotModified, blob, index, message: String::new() },
-        Ok(Arrived::Committed { .. }) => Fetched { outcome: pb::FetchOutcome::NewVersion, blob, index, message: String::new() },
-        Err(Failure::Final { message, .. }) if reply.errored || blob.is_empty() => {
-            Fetched { outcome: pb::FetchOutcome::Failed, blob: String::new(), index: 0, message: message.clone() }
+        Ok(Arrived::NotModified) => {
+            Fetched { outcome: pb::FetchOutcome::NotModified, blob, index, message: String::new() }
         }
+        Ok(Arrived::Committed { .. }) => {
+            Fetched { outcome: pb::FetchOutcome::NewVersion, blob, index, message: String::new() }
+        }
+        Err(Failure::Final { message, .. }) if reply.errored || blob.is_empty() => Fetched {
+            outcome: pb::FetchOutcome::Failed,
+            blob: String::new(),
+            index: 0,
+            message: message.clone(),
+        },
         Err(Failure::Final { message, .. }) => {
             Fetched { outcome: pb::FetchOutcome::UsingCached, blob, index, message: message.clone() }
         }
-        Err(Failure::Later(error)) => {
-            Fetched { outcome: pb::FetchOutcome::Failed, blob: String::new(), index: 0, message: error.to_string() }
-        }
+        Err(Failure::Later(error)) => Fetched {
+            outcome: pb::FetchOutcome::Failed,
+            blob: String::new(),
+            index: 0,
+            message: error.to_string(),
+        },
     }
 }

@@ -29,7 +29,12 @@ struct Reported {
 
 impl Progress {
     pub(crate) fn new(events: Recorder, artifact: ArtifactId, instance: Option<InstanceId>) -> Self {
-        Self { events, artifact, instance, reported: Mutex::new(Reported { at: Instant::now(), tenths: None }) }
+        Self {
+            events,
+            artifact,
+            instance,
+            reported: Mutex::new(Reported { at: Instant::now(), tenths: None }),
+        }
     }
 
     /// Records one step. Recording never holds the download up.
@@ -41,7 +46,8 @@ impl Progress {
     fn is_due(&self, received: u64, total: Option<u64>) -> bool {
         let tenths = total.filter(|total| *total > 0).map(|total| received.saturating_mul(10) / total);
         let mut reported = self.reported.lock();
-        let due = reported.at.elapsed() >= EVERY || tenths.is_some_and(|now| now > reported.tenths.unwrap_or(0));
+        let due =
+            reported.at.elapsed() >= EVERY || tenths.is_some_and(|now| now > reported.tenths.unwrap_or(0));
         if due {
             *reported = Reported { at: Instant::now(), tenths };
         }

@@ -33,15 +33,22 @@ const MAX_TOUCHED: usize = 10_000;
 /// The socket cannot be made.
 pub(crate) async fn serve(service: Arc<Service>) -> Result<(), TransfersError> {
     let path = service.ctx.config.transfers_socket();
-    let listener = listen(&path).map_err(|source| TransfersError::Serve { what: path.display().to_string(), source })?;
+    let listener =
+        listen(&path).map_err(|source| TransfersError::Serve { what: path.display().to_string(), source })?;
     let shutdown = service.ctx.shutdown.clone();
     let local = StorageLocalServer::new(Local { service, users: allowed_users() });
     let served = Server::builder()
         .add_service(local)
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move { shutdown.requested().await })
+        .serve_with_incoming_shutdown(
+            UnixListenerStream::new(listener),
+            async move { shutdown.requested().await },
+        )
         .await;
     let _ = std::fs::remove_file(&path);
-    served.map_err(|error| TransfersError::Serve { what: path.display().to_string(), source: std::io::Error::other(error) })
+    served.map_err(|error| TransfersError::Serve {
+        what: path.display().to_string(),
+        source: std::io::Error::other(error),
+    })
 }
 
 fn listen(path: &Path) -> std::io::Result<UnixListener> {
@@ -84,12 +91,16 @@ impl Local {
 
 #[tonic::async_trait]
 impl StorageLocal for Local {
-    async fn ensure_image(&self, request: Request<pb::EnsureImageRequest>) -> Result<Response<pb::EnsureImageReply>, Status> {
+    async fn ensure_image(
+        &self,
+        request: Request<pb::EnsureImageRequest>,
+    ) -> Result<Response<pb::EnsureImageReply>, Status> {
         let context = self.admit(&request)?;
         let asked = request.into_inner();
         let blob = parse(&asked.blob_uuid)?;
         let instance = optional(&asked.instance_uuid)?;
-        let ensured = context::scope(context, self.service.ensure_image(blob, instance)).await.map_err(to_status)?;
+        let ensured =
+            context::scope(context, self.service.ensure_image(blob, instance)).await.map_err(to_status)?;
         let format = match ensured.image.kind {
             CacheKind::Qcow2 => pb::CacheFormat::Qcow2,
             CacheKind::Iso => pb::CacheFormat::Iso,
@@ -120,23 +131,39 @@ impl StorageLocal for Local {
         Ok(Response::new(fetched.into_wire()))
     }
 
-    async fn touch_cache(&self, request: Request<pb::TouchCacheRequest>) -> Result<Response<pb::TouchCacheReply>, Status> {
+    async fn touch_cache(
+        &self,
+        request: Request<pb::TouchCacheRequest>,
+    ) -> Result<Response<pb::TouchCacheReply>, Status> {
         self.admit(&request)?;
-        let blobs: Vec<BlobId> =
-            request.into_inner().blob_uuids.iter().take(MAX_TOUCHED).filter_map(|text| text.parse().ok()).collect();
+        let blobs: Vec<BlobId> = request
+            .into_inner()
+            .blob_uuids
+            .iter()
+            .take(MAX_TOUCHED)
+            .filter_map(|text| text.parse().ok())
+            .collect();
         let store = self.service.store.clone();
-        let count = blocking(move || Ok::<_, WorkError>(blobs.into_iter().filter(|blob| cache::touch(&store, *blob)).count()));
+        let count = blocking(move || {
+            Ok::<_, WorkError>(blobs.into_iter().filter(|blob| cache::touch(&store, *blob)).count())
+        });
         let touched = count.await.map_err(to_status)?;
         Ok(Response::new(pb::TouchCacheReply { touched: u32::try_from(touched).unwrap_or(u32::MAX) }))
     }
 
-    async fn request_hash(&self, request: Request<pb::RequestHashRequest>) -> Result<Response<pb::RequestHashReply>, Status> {
+    async fn request_hash(
+        &self,
+        request: Request<pb::RequestHashRequest>,
+    ) -> Result<Response<pb::RequestHashReply>, Status> {
         self.admit(&request)?;
         let asked = request.into_inner();
         let blob: BlobId = parse(&asked.blob_uuid)?;
-        let algorithm: Algorithm = asked.algorithm.parse().map_err(|_| Status::invalid_argument("unknown hash algorithm"))?;
+        let algorithm: Algorithm =
+            asked.algorithm.parse().map_err(|_| Status::invalid_argument("unknown hash algorithm"))?;
         let here = self.service.store.blob(blob).is_file();
-        Ok(Response::new(pb::RequestHashReply { scheduled: here && self.service.hashes.ask(blob, algorithm) }))
+        Ok(Response::new(pb::RequestHashReply {
+            scheduled: here && self.service.hashes.ask(blob, algorithm),
+        }))
     }
 }
 
@@ -153,7 +180,9 @@ fn optional<T: std::str::FromStr>(text: &str) -> Result<Option<T>, Status> {
 fn to_status(error: WorkError) -> Status {
     let message = error.to_string();
     match error {
-        WorkError::Unsafe(_) | WorkError::NotABase(_) | WorkError::Refused { .. } => Status::failed_precondition(message),
+        WorkError::Unsafe(_) | WorkError::NotABase(_) | WorkError::Refused { .. } => {
+            Status::failed_precondition(message)
+        }
         WorkError::NotHere(_) => Status::not_found(message),
         WorkError::NoSpace(_) => Status::resource_exhausted(message),
         WorkError::Unavailable(_) => Status::unavailable(message),

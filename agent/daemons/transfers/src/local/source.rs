@@ -35,14 +35,23 @@ impl Service {
         let cluster = self.ctx.cluster.current();
         let config = &self.ctx.config;
         let own = [Some(config.node_mesh_ip), config.node_egress_ip];
-        let gateways = config.gateway_endpoints().into_iter().filter_map(|(host, _)| host.parse::<IpAddr>().ok());
-        let deny = own.into_iter().flatten().chain(gateways).chain(self.peers.addresses()).map(IpNet::from).collect();
+        let gateways =
+            config.gateway_endpoints().into_iter().filter_map(|(host, _)| host.parse::<IpAddr>().ok());
+        let deny = own
+            .into_iter()
+            .flatten()
+            .chain(gateways)
+            .chain(self.peers.addresses())
+            .map(IpNet::from)
+            .collect();
         let policy = UrlPolicy {
             allow: cluster.image_fetch_allow.clone(),
             deny,
             ports: cluster.image_fetch_ports.clone(),
             hosts: cluster.image_fetch_hosts.clone(),
-            mirror: Url::parse(&cluster.image_download_url).ok().and_then(|url| url.host_str().map(str::to_owned)),
+            mirror: Url::parse(&cluster.image_download_url)
+                .ok()
+                .and_then(|url| url.host_str().map(str::to_owned)),
             loopback_for_tests: false,
         };
         let proxy = config.http_proxy_server.as_deref().and_then(|text| match Url::parse(text) {
@@ -64,10 +73,16 @@ impl Service {
     ///
     /// # Errors
     /// The name is unknown, the URL is not permitted, or the listing of versions cannot be read.
-    pub(crate) async fn find_source(&self, fetcher: &Fetcher, text: &str, checksum: Option<&str>) -> Result<Source, SourceError> {
+    pub(crate) async fn find_source(
+        &self,
+        fetcher: &Fetcher,
+        text: &str,
+        checksum: Option<&str>,
+    ) -> Result<Source, SourceError> {
         let given = match checksum {
             Some(text) => {
-                let (algorithm, value) = parse_request(text).map_err(|error| SourceError::Permanent(error.to_string()))?;
+                let (algorithm, value) =
+                    parse_request(text).map_err(|error| SourceError::Permanent(error.to_string()))?;
                 Some(Published::Proof(algorithm, value))
             }
             None => None,
@@ -77,7 +92,8 @@ impl Service {
             return Ok(Source { url, checksum: given.map_or(Expected::Nothing, Expected::Given) });
         }
         let image = self.table.load().resolve(text);
-        let image = image.ok_or_else(|| SourceError::Permanent(format!("no image is known by the name {text}")))?;
+        let image =
+            image.ok_or_else(|| SourceError::Permanent(format!("no image is known by the name {text}")))?;
         let image = newest(fetcher, image).await?;
         let url = parse_permitted(&fetcher.policy, &image.url)?;
         let listed = image.checksum_url.zip(image.checksum_format);
@@ -99,14 +115,16 @@ impl Source {
         match &self.checksum {
             Expected::Nothing => Ok(None),
             Expected::Given(published) => Ok(Some(published.clone())),
-            Expected::Listed { url, format, required } => match read_list(fetcher, url, *format, &self.url).await {
-                Ok(published) => Ok(Some(published)),
-                Err(error) if *required => Err(error),
-                Err(error) => {
-                    tracing::info!(%error, "the published checksum is not used");
-                    Ok(None)
+            Expected::Listed { url, format, required } => {
+                match read_list(fetcher, url, *format, &self.url).await {
+                    Ok(published) => Ok(Some(published)),
+                    Err(error) if *required => Err(error),
+                    Err(error) => {
+                        tracing::info!(%error, "the published checksum is not used");
+                        Ok(None)
+                    }
                 }
-            },
+            }
         }
     }
 }
@@ -135,7 +153,9 @@ async fn newest(fetcher: &Fetcher, image: TableImage) -> Result<TableImage, Sour
     let page = fetcher.text(&listing, MAX_LIST).await.map_err(SourceError::Fetch)?;
     match latest.newest(&page) {
         Some(tag) => Ok(image.with_tag(&tag)),
-        None => Err(SourceError::Permanent(format!("{} names no version of {}", shown(&listing), image.name))),
+        None => {
+            Err(SourceError::Permanent(format!("{} names no version of {}", shown(&listing), image.name)))
+        }
     }
 }
 
@@ -147,7 +167,12 @@ fn parse_permitted(policy: &UrlPolicy, text: &str) -> Result<Url, SourceError> {
     })
 }
 
-async fn read_list(fetcher: &Fetcher, list: &str, format: ListFormat, image: &Url) -> Result<Published, FetchError> {
+async fn read_list(
+    fetcher: &Fetcher,
+    list: &str,
+    format: ListFormat,
+    image: &Url,
+) -> Result<Published, FetchError> {
     let failed = |what: &str| FetchError::Checksum { url: list.to_owned(), what: what.to_owned() };
     let url = fetcher.policy.parse(list).map_err(|refusal| failed(&refusal.to_string()))?;
     let text = fetcher.text(&url, MAX_LIST).await?;

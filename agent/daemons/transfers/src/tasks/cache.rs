@@ -45,7 +45,11 @@ impl Service {
     async fn named_blobs(&self) -> Result<BTreeSet<BlobId>, WorkError> {
         let node_uuid = self.node().to_string();
         let request = |page| ListInstancesForNodeRequest { node_uuid: node_uuid.clone(), page: Some(page) };
-        let all = self.ctx.gateway.collect_all(CallClass::Bulk, request, |reply| (reply.instances, reply.page)).await?;
+        let all = self
+            .ctx
+            .gateway
+            .collect_all(CallClass::Bulk, request, |reply| (reply.instances, reply.page))
+            .await?;
         let disks = all.into_vec().into_iter().flat_map(|instance| instance.disks);
         Ok(disks.filter_map(|disk| disk.blob_uuid?.parse().ok()).collect())
     }

@@ -21,13 +21,18 @@ async fn repeat<F: Future<Output = Result<(), WorkError>>>(
     interval: Duration,
     work: impl Fn(Arc<Service>) -> F,
 ) {
-    let (shutdown, liveness): (Shutdown, Liveness) = (service.ctx.shutdown.clone(), service.ctx.liveness.clone());
+    let (shutdown, liveness): (Shutdown, Liveness) =
+        (service.ctx.shutdown.clone(), service.ctx.liveness.clone());
     let pass = |_| {
         let work = work(Arc::clone(&service));
         async move { work.await.map(|()| Pass::Done) }
     };
     // A pass may read whole replicas from a slow disk.
-    Loop::every(name, interval).jittered().max_silence(Duration::from_secs(3600)).run(shutdown, liveness, pass).await;
+    Loop::every(name, interval)
+        .jittered()
+        .max_silence(Duration::from_secs(3600))
+        .run(shutdown, liveness, pass)
+        .await;
 }
 
 /// Runs all of them until shutdown.
@@ -35,11 +40,19 @@ pub(crate) async fn run(service: Arc<Service>) {
     let clone = || Arc::clone(&service);
     tokio::join!(
         repeat(clone(), "space", space::INTERVAL, |service| async move { service.measure_space().await }),
-        repeat(clone(), "replica-sweep", replicas::INTERVAL, |service| async move { service.sweep_replicas().await }),
+        repeat(clone(), "replica-sweep", replicas::INTERVAL, |service| async move {
+            service.sweep_replicas().await
+        }),
         repeat(clone(), "cache-sweep", cache::INTERVAL, |service| async move { service.sweep_cache().await }),
-        repeat(clone(), "upload-touch", uploads::TOUCH_EVERY, |service| async move { service.touch_uploads().await }),
-        repeat(clone(), "upload-sweep", uploads::SWEEP_EVERY, |service| async move { service.sweep_uploads().await }),
-        repeat(clone(), "quarantine-sweep", quarantine::INTERVAL, |service| async move { service.sweep_quarantine().await }),
+        repeat(clone(), "upload-touch", uploads::TOUCH_EVERY, |service| async move {
+            service.touch_uploads().await
+        }),
+        repeat(clone(), "upload-sweep", uploads::SWEEP_EVERY, |service| async move {
+            service.sweep_uploads().await
+        }),
+        repeat(clone(), "quarantine-sweep", quarantine::INTERVAL, |service| async move {
+            service.sweep_quarantine().await
+        }),
     );
 }
 

@@ -15,10 +15,16 @@ impl Service {
     /// One pass over `quarantine/`.
     pub(super) async fn sweep_quarantine(&self) -> Result<(), WorkError> {
         let level = self.space().await?.level(self.ledger.reserved(), self.reservation());
-        let keep = if level == Level::Normal { self.ctx.cluster.current().quarantine_retention } else { Duration::ZERO };
+        let keep = if level == Level::Normal {
+            self.ctx.cluster.current().quarantine_retention
+        } else {
+            Duration::ZERO
+        };
         let directory = self.store.quarantine();
         blocking(move || {
-            let unreadable = |error: std::io::Error| WorkError::Failed(format!("cannot list {}: {error}", directory.display()));
+            let unreadable = |error: std::io::Error| {
+                WorkError::Failed(format!("cannot list {}: {error}", directory.display()))
+            };
             for entry in std::fs::read_dir(&directory).map_err(unreadable)? {
                 let entry = entry.map_err(unreadable)?;
                 // Names that begin with an underscore belong to health probes.

@@ -14,7 +14,9 @@ use sf_events::event;
 use sf_gateway::CallClass;
 use sf_model::event::EventType;
 use sf_model::{BlobId, ObjectType};
-use sf_protos::blobs::{BlobVerdict, CheckBlobsRequest, ListReplicasOfNodeRequest, Replica, ReportReplicaScanRequest};
+use sf_protos::blobs::{
+    BlobVerdict, CheckBlobsRequest, ListReplicasOfNodeRequest, Replica, ReportReplicaScanRequest,
+};
 
 use super::{count_removed, space};
 use crate::error::{WorkError, blocking};
@@ -47,9 +49,16 @@ impl Service {
             return self.refuse_to_believe(on_disk.len()).await;
         }
         count_states(&listed);
-        let rows = listed.iter().filter_map(|row| Some((row.blob_uuid.parse().ok()?, row))).collect::<BTreeMap<BlobId, _>>();
-        let verdicts = self.ask_about(on_disk.keys().filter(|blob| !rows.contains_key(blob)).copied().collect()).await?;
-        let plain = rows.iter().map(|(blob, row)| (*blob, ReplicaRow { size: row.size, present: row.state == "present" })).collect();
+        let rows = listed
+            .iter()
+            .filter_map(|row| Some((row.blob_uuid.parse().ok()?, row)))
+            .collect::<BTreeMap<BlobId, _>>();
+        let verdicts =
+            self.ask_about(on_disk.keys().filter(|blob| !rows.contains_key(blob)).copied().collect()).await?;
+        let plain = rows
+            .iter()
+            .map(|(blob, row)| (*blob, ReplicaRow { size: row.size, present: row.state == "present" }))
+            .collect();
         let standing = verdicts.iter().map(|(blob, verdict)| (*blob, standing(verdict))).collect();
         let actions = reconcile::plan(&on_disk, &plain, &standing);
 
@@ -64,7 +73,11 @@ impl Service {
     async fn list_rows(&self) -> Result<Vec<Replica>, WorkError> {
         let node_uuid = self.node().to_string();
         let request = |page| ListReplicasOfNodeRequest { node_uuid: node_uuid.clone(), page: Some(page) };
-        let all = self.ctx.gateway.collect_all(CallClass::Bulk, request, |reply| (reply.replicas, reply.page)).await?;
+        let all = self
+            .ctx
+            .gateway
+            .collect_all(CallClass::Bulk, request, |reply| (reply.replicas, reply.page))
+            .await?;
         Ok(all.into_vec())
     }
 
@@ -86,7 +99,12 @@ impl Service {
                 blob_uuids: batch.iter().map(ToString::to_string).collect(),
             };
             let reply = self.ctx.gateway.call(CallClass::Bulk, request).await?;
-            verdicts.extend(reply.verdicts.into_iter().filter_map(|verdict| Some((verdict.blob_uuid.parse().ok()?, verdict))));
+            verdicts.extend(
+                reply
+                    .verdicts
+                    .into_iter()
+                    .filter_map(|verdict| Some((verdict.blob_uuid.parse().ok()?, verdict))),
+            );
         }
         Ok(verdicts)
     }
@@ -94,12 +112,19 @@ impl Service {
     /// Replicas of blobs that were deleted long enough ago.
     fn deleted_rows(&self, rows: &BTreeMap<BlobId, &Replica>, decided_on: Instant) -> Vec<Doomed> {
         let grace = self.ctx.cluster.current().cleaner_delay.as_secs_f64();
-        let gone = rows.iter().filter(|(_, row)| row.blob_state == "deleted" && !row.in_use && row.blob_state_age_seconds > grace);
+        let gone = rows.iter().filter(|(_, row)| {
+            row.blob_state == "deleted" && !row.in_use && row.blob_state_age_seconds > grace
+        });
         gone.map(|(blob, _)| Doomed { blob: *blob, decided_on }).collect()
     }
 
     /// Files without a row whose blob is gone. One the database never heard of ages by its own file.
-    async fn unwanted_files(&self, unwanted: &[BlobId], verdicts: &BTreeMap<BlobId, BlobVerdict>, decided_on: Instant) -> Vec<Doomed> {
+    async fn unwanted_files(
+        &self,
+        unwanted: &[BlobId],
+        verdicts: &BTreeMap<BlobId, BlobVerdict>,
+        decided_on: Instant,
+    ) -> Vec<Doomed> {
         let grace = self.ctx.cluster.current().cleaner_delay;
         let mut doomed = Vec::new();
         for blob in unwanted.iter().filter(|blob| !self.leases.has(**blob)) {
@@ -138,8 +163,12 @@ impl Service {
             match unlinked.await {
                 Ok(size) => {
                     count_removed("replica", size);
-                    let told = event(EventType::Prune, "removed unreferenced blob").object(ObjectType::Blob, blob);
-                    self.ctx.events.record(told.extra(json!({ "node": self.ctx.node.name, "bytes": size }))).await;
+                    let told =
+                        event(EventType::Prune, "removed unreferenced blob").object(ObjectType::Blob, blob);
+                    self.ctx
+                        .events
+                        .record(told.extra(json!({ "node": self.ctx.node.name, "bytes": size })))
+                        .await;
                     removed.push(blob);
                 }
                 Err(error) => tracing::warn!(%blob, %error, "a replica could not be removed"),
@@ -149,10 +178,16 @@ impl Service {
     }
 
     /// Reads files that claim to be a live blob; only a full match makes one a replica.
-    async fn verify_candidates(&self, candidates: &[BlobId], verdicts: &BTreeMap<BlobId, BlobVerdict>) -> Vec<BlobId> {
+    async fn verify_candidates(
+        &self,
+        candidates: &[BlobId],
+        verdicts: &BTreeMap<BlobId, BlobVerdict>,
+    ) -> Vec<BlobId> {
         let mut found = Vec::new();
         for blob in candidates.iter().filter(|blob| !self.leases.has(**blob)) {
-            let Some(expected) = verdicts.get(blob).and_then(|verdict| verdict.blake3.clone()) else { continue };
+            let Some(expected) = verdicts.get(blob).and_then(|verdict| verdict.blake3.clone()) else {
+                continue;
+            };
             if self.ctx.shutdown.is_requested() {
                 break;
             }
@@ -164,7 +199,9 @@ impl Service {
             });
             match read.await {
                 Ok(digests) if digests.get(&Algorithm::Blake3) == Some(&expected) => found.push(*blob),
-                Ok(_) => tracing::warn!(%blob, "a file named like a live blob holds other bytes and is not used"),
+                Ok(_) => {
+                    tracing::warn!(%blob, "a file named like a live blob holds other bytes and is not used")
+                }
                 Err(error) => tracing::warn!(%blob, %error, "a file without a replica row cannot be read"),
             }
         }
@@ -178,7 +215,12 @@ impl Service {
         }
     }
 
-    async fn report(&self, actions: reconcile::Actions, found: Vec<BlobId>, removed: Vec<BlobId>) -> Result<(), WorkError> {
+    async fn report(
+        &self,
+        actions: reconcile::Actions,
+        found: Vec<BlobId>,
+        removed: Vec<BlobId>,
+    ) -> Result<(), WorkError> {
         let names = |blobs: &[BlobId]| blobs.iter().map(ToString::to_string).collect::<Vec<_>>();
         let mut seen = actions.seen.chunks(BATCH);
         let mut request = ReportReplicaScanRequest {

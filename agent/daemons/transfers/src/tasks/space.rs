@@ -19,10 +19,18 @@ impl Service {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
         metrics::gauge!("storage_free_bytes", "fs" => "store").set(space.free_bytes as f64);
         for known in Level::ALL {
-            metrics::gauge!("storage_watermark", "level" => known.as_str()).set(if known == level { 1.0 } else { 0.0 });
+            metrics::gauge!("storage_watermark", "level" => known.as_str()).set(if known == level {
+                1.0
+            } else {
+                0.0
+            });
         }
         if level >= Level::Full {
-            tracing::warn!(level = level.as_str(), free = space.free_bytes, "the store is nearly full: new bytes are refused");
+            tracing::warn!(
+                level = level.as_str(),
+                free = space.free_bytes,
+                "the store is nearly full: new bytes are refused"
+            );
         }
         set("uploads_active", self.uploads.active() as u64);
         Ok(())

@@ -28,7 +28,13 @@ const BATCH: usize = 500;
 impl Service {
     /// Reports uploads that got bytes since the last pass, and drops those whose row is gone.
     pub(super) async fn touch_uploads(&self) -> Result<(), WorkError> {
-        let fresh: Vec<UploadId> = self.upload_files().await?.into_iter().filter(|(_, age)| *age < TOUCH_EVERY * 2).map(|(id, _)| id).collect();
+        let fresh: Vec<UploadId> = self
+            .upload_files()
+            .await?
+            .into_iter()
+            .filter(|(_, age)| *age < TOUCH_EVERY * 2)
+            .map(|(id, _)| id)
+            .collect();
         for batch in fresh.chunks(BATCH) {
             let request = TouchUploadsRequest {
                 node_uuid: self.node().to_string(),
@@ -54,7 +60,9 @@ impl Service {
             let caller = Some(Caller { namespace: "system".to_owned() });
             let request = GetUploadRequest { caller, upload_uuid: upload.to_string() };
             let gone = match self.ctx.gateway.call(CallClass::Background, request).await {
-                Ok(reply) => reply.upload.and_then(|upload| upload.state).is_some_and(|state| state.state == "deleted"),
+                Ok(reply) => {
+                    reply.upload.and_then(|upload| upload.state).is_some_and(|state| state.state == "deleted")
+                }
                 Err(DbError::NotFound { .. }) => true,
                 Err(error) => return Err(error.into()),
             };
@@ -72,7 +80,10 @@ impl Service {
             count_removed("upload", size);
             metrics::counter!("uploads_reaped_total").increment(1);
             let told = event(EventType::Prune, "reaped stale upload").object(ObjectType::Upload, upload);
-            self.ctx.events.record(told.extra(json!({ "bytes": size, "idle_seconds": idle.as_secs() }))).await;
+            self.ctx
+                .events
+                .record(told.extra(json!({ "bytes": size, "idle_seconds": idle.as_secs() })))
+                .await;
         }
         Ok(())
     }
@@ -81,13 +92,18 @@ impl Service {
     async fn upload_files(&self) -> Result<BTreeMap<UploadId, Duration>, WorkError> {
         let directory = self.store.uploads();
         blocking(move || {
-            let unreadable = |error: std::io::Error| WorkError::Failed(format!("cannot list {}: {error}", directory.display()));
+            let unreadable = |error: std::io::Error| {
+                WorkError::Failed(format!("cannot list {}: {error}", directory.display()))
+            };
             let mut files: BTreeMap<UploadId, Duration> = BTreeMap::new();
             for entry in std::fs::read_dir(&directory).map_err(unreadable)? {
                 let entry = entry.map_err(unreadable)?;
                 let path = entry.path();
-                let Some(upload) = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()) else { continue };
-                let changed = entry.metadata().and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::now());
+                let Some(upload) = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()) else {
+                    continue;
+                };
+                let changed =
+                    entry.metadata().and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::now());
                 let age = changed.elapsed().unwrap_or_default();
                 files.entry(upload).and_modify(|known| *known = age.min(*known)).or_insert(age);
             }

@@ -25,7 +25,8 @@ use super::open::{Body, Conditions, Fetcher, Opened};
 use crate::checksum::Published;
 
 /// Waits between attempts; their number is that of the retries.
-pub const RETRY_DELAYS: [Duration; 3] = [Duration::from_secs(15), Duration::from_secs(30), Duration::from_secs(60)];
+pub const RETRY_DELAYS: [Duration; 3] =
+    [Duration::from_secs(15), Duration::from_secs(30), Duration::from_secs(60)];
 
 /// Below this rate, in bytes per second, the wall-time limit counts.
 const SLOW: u64 = 1 << 20;
@@ -167,7 +168,9 @@ impl Attempt<'_> {
         observer: &dyn Observer,
     ) -> Result<Outcome, FetchError> {
         let resume = self.running.as_ref().zip(self.journal.validators.clone());
-        let resume = resume.map(|(running, validators)| (running.pipeline.size(), validators)).filter(|(at, _)| *at > 0);
+        let resume = resume
+            .map(|(running, validators)| (running.pipeline.size(), validators))
+            .filter(|(at, _)| *at > 0);
         let known = plan.known.clone().filter(|_| resume.is_none());
         let mut body = match fetcher.open(&plan.url, &Conditions { known, resume }).await? {
             Opened::NotModified => return Ok(Outcome::NotModified),
@@ -179,7 +182,8 @@ impl Attempt<'_> {
         if body.offset == 0 {
             self.promise = None;
             let needed = body.size.unwrap_or(0);
-            self.promise = Some(limits.room.ledger.promise(self.store.root(), limits.room.reservation, needed)?);
+            self.promise =
+                Some(limits.room.ledger.promise(self.store.root(), limits.room.reservation, needed)?);
             self.begin(&body, plan).await?;
         }
         self.pump(&mut body, plan, limits, observer).await?;
@@ -202,7 +206,8 @@ impl Attempt<'_> {
 
     async fn open_partial(&mut self, offset: u64, hashers: HasherSet) -> Result<(), FetchError> {
         let (store, journal) = (self.store.clone(), self.journal.clone());
-        let opened = blocking(move || -> Result<(Staged, File), StoreError> { Staged::begin(&store, journal) });
+        let opened =
+            blocking(move || -> Result<(Staged, File), StoreError> { Staged::begin(&store, journal) });
         let (staged, file) = opened.await?;
         let pipeline = Pipeline::start(file, staged.path(), offset, hashers)?;
         self.running = Some(Running { staged, pipeline, recorded: offset });
@@ -250,7 +255,9 @@ impl Attempt<'_> {
                 chunk = body.next() => chunk?,
             };
             let Some(bytes) = chunk else { return Ok(()) };
-            let Some(running) = &mut self.running else { return Err(StoreError::ThreadGone("download").into()) };
+            let Some(running) = &mut self.running else {
+                return Err(StoreError::ThreadGone("download").into());
+            };
             received += bytes.len() as u64;
             if running.pipeline.size() + bytes.len() as u64 > limits.max_bytes {
                 return Err(FetchError::TooLarge { url: shown(&plan.url), limit: limits.max_bytes });
@@ -264,7 +271,12 @@ impl Attempt<'_> {
             let elapsed = started.elapsed();
             if elapsed > limits.slow_limit && received / elapsed.as_secs().max(1) < SLOW {
                 let cause = format!("slower than 1 MiB/s for {} s", elapsed.as_secs());
-                return Err(FetchError::Transport { url: shown(&plan.url), host: host(&plan.url), cause, permanent: false });
+                return Err(FetchError::Transport {
+                    url: shown(&plan.url),
+                    host: host(&plan.url),
+                    cause,
+                    permanent: false,
+                });
             }
         }
     }
@@ -335,6 +347,8 @@ fn jitter(delay: Duration) -> Duration {
     delay.mul_f64(rand::rng().random_range(0.8..1.2))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::ThreadGone("storage"))?
 }

@@ -143,7 +143,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
 
 fn classify_status(status: StatusCode, retry_after: Option<Duration>) -> Class {
     match status.as_u16() {
-        408 | 425 | 429 | 500 | 502 | 503 | 504 => Class::Transient(retry_after.map(|wait| wait.min(MAX_RETRY_AFTER))),
+        408 | 425 | 429 | 500 | 502 | 503 | 504 => {
+            Class::Transient(retry_after.map(|wait| wait.min(MAX_RETRY_AFTER)))
+        }
         _ => Class::Permanent,
     }
 }
@@ -199,10 +201,17 @@ mod tests {
             (501, "permanent"),
             (505, "permanent"),
         ] {
-            assert_eq!(classify_status(StatusCode::from_u16(status).unwrap(), None).as_str(), class, "{status}");
+            assert_eq!(
+                classify_status(StatusCode::from_u16(status).unwrap(), None).as_str(),
+                class,
+                "{status}"
+            );
         }
         let long = Some(Duration::from_secs(9999));
-        assert_eq!(classify_status(StatusCode::SERVICE_UNAVAILABLE, long), Class::Transient(Some(MAX_RETRY_AFTER)));
+        assert_eq!(
+            classify_status(StatusCode::SERVICE_UNAVAILABLE, long),
+            Class::Transient(Some(MAX_RETRY_AFTER))
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
-    RETRY_AFTER,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sf_blobs::journal::Validators;
@@ -146,7 +146,9 @@ impl Fetcher {
             .user_agent(concat!("sf-node/", env!("CARGO_PKG_VERSION")));
         builder = match &self.proxy {
             // The proxy resolves the name; what it may reach is its policy.
-            Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy.clone()).map_err(|error| transport(url, &error))?),
+            Some(proxy) => {
+                builder.proxy(reqwest::Proxy::all(proxy.clone()).map_err(|error| transport(url, &error))?)
+            }
             None => builder.no_proxy(),
         };
         if let (None, Some(Host::Domain(name))) = (&self.proxy, url.host()) {
@@ -164,9 +166,17 @@ impl Fetcher {
         builder.build().map_err(|error| transport(url, &error))
     }
 
-    fn judge(&self, asked: &Url, url: Url, response: reqwest::Response, conditions: &Conditions) -> Result<Opened, FetchError> {
+    fn judge(
+        &self,
+        asked: &Url,
+        url: Url,
+        response: reqwest::Response,
+        conditions: &Conditions,
+    ) -> Result<Opened, FetchError> {
         let headers = response.headers();
-        if headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() > MAX_HEADER_BYTES {
+        if headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
+            > MAX_HEADER_BYTES
+        {
             return Err(answer(&url, "more than 64 KiB of headers"));
         }
         let status = response.status();
@@ -174,13 +184,17 @@ impl Fetcher {
             return Ok(Opened::NotModified);
         }
         if status == StatusCode::RANGE_NOT_SATISFIABLE && conditions.resume.is_some() {
-            return Err(FetchError::Mismatch { url: shown(&url), what: "the file became shorter while it was fetched".to_owned() });
+            return Err(FetchError::Mismatch {
+                url: shown(&url),
+                what: "the file became shorter while it was fetched".to_owned(),
+            });
         }
         if status != StatusCode::OK && status != StatusCode::PARTIAL_CONTENT {
             let retry_after = text(headers, RETRY_AFTER).and_then(parse_retry_after);
             return Err(FetchError::Status { url: shown(&url), host: host(&url), status, retry_after });
         }
-        if text(headers, CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        if text(headers, CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"))
+        {
             return Err(answer(&url, "with an encoding that was not asked for"));
         }
         let length = response.content_length();
@@ -193,15 +207,31 @@ impl Fetcher {
             _ => return Err(answer(&url, "a range that was not asked for")),
         };
         let own = |name| text(headers, name).map(str::to_owned);
-        let validators =
-            Validators { url: asked.to_string(), etag: own(ETAG), last_modified: own(LAST_MODIFIED), content_length: size };
-        if conditions.resume.is_none() && conditions.known.as_ref().is_some_and(|known| same_file(known, &validators)) {
+        let validators = Validators {
+            url: asked.to_string(),
+            etag: own(ETAG),
+            last_modified: own(LAST_MODIFIED),
+            content_length: size,
+        };
+        if conditions.resume.is_none()
+            && conditions.known.as_ref().is_some_and(|known| same_file(known, &validators))
+        {
             return Ok(Opened::NotModified);
         }
         let modified = validators.last_modified.as_deref().and_then(parse_http_date);
-        let ranges = text(headers, http::header::ACCEPT_RANGES).is_some_and(|unit| unit.eq_ignore_ascii_case("bytes"));
+        let ranges =
+            text(headers, http::header::ACCEPT_RANGES).is_some_and(|unit| unit.eq_ignore_ascii_case("bytes"));
         let resumable = validators.if_range().is_some() && (ranges || offset > 0);
-        Ok(Opened::Body(Body { response, url, validators, modified, offset, size, resumable, idle: self.idle }))
+        Ok(Opened::Body(Body {
+            response,
+            url,
+            validators,
+            modified,
+            offset,
+            size,
+            resumable,
+            idle: self.idle,
+        }))
     }
 }
 
@@ -269,5 +299,10 @@ fn answer(url: &Url, what: &str) -> FetchError {
 }
 
 fn idle_timeout(url: &Url) -> FetchError {
-    FetchError::Transport { url: shown(url), host: host(url), cause: "no data for too long".to_owned(), permanent: false }
+    FetchError::Transport {
+        url: shown(url),
+        host: host(url),
+        cause: "no data for too long".to_owned(),
+        permanent: false,
+    }
 }

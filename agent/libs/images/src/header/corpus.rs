@@ -93,28 +93,115 @@ fn qcow2() -> Vec<u8> {
 
 const QCOW2: &[Row] = &[
     ("qcow2 v3", |_| {}, None),
-    ("qcow2 v2", |b| { be32(b, 4, 2); b[72..112].fill(0); }, None),
+    (
+        "qcow2 v2",
+        |b| {
+            be32(b, 4, 2);
+            b[72..112].fill(0);
+        },
+        None,
+    ),
     ("qcow2 dirty", |b| be64(b, 72, 1), None),
-    ("qcow2 zstd", |b| { be64(b, 72, 8); b[104] = 1; }, None),
-    ("qcow2 extended l2", |b| { be64(b, 72, 16); be32(b, 36, 4); }, None),
-    ("qcow2 feature names", |b| { be32(b, 112, 0x6803_f857); be32(b, 116, 48); }, None),
-    ("qcow2 16 snapshots", |b| { be32(b, 60, 16); be64(b, 64, 4 << 16); }, None),
-    ("qcow2 ends inside the last table", |b| { b.truncate((3 << 16) + 16); be64(b, 3 << 16, 0); }, None),
+    (
+        "qcow2 zstd",
+        |b| {
+            be64(b, 72, 8);
+            b[104] = 1;
+        },
+        None,
+    ),
+    (
+        "qcow2 extended l2",
+        |b| {
+            be64(b, 72, 16);
+            be32(b, 36, 4);
+        },
+        None,
+    ),
+    (
+        "qcow2 feature names",
+        |b| {
+            be32(b, 112, 0x6803_f857);
+            be32(b, 116, 48);
+        },
+        None,
+    ),
+    (
+        "qcow2 16 snapshots",
+        |b| {
+            be32(b, 60, 16);
+            be64(b, 64, 4 << 16);
+        },
+        None,
+    ),
+    (
+        "qcow2 ends inside the last table",
+        |b| {
+            b.truncate((3 << 16) + 16);
+            be64(b, 3 << 16, 0);
+        },
+        None,
+    ),
     ("qcow1", |b| be32(b, 4, 1), Some("version")),
     ("qcow2 v4", |b| be32(b, 4, 4), Some("version")),
-    ("qcow2 backing", |b| { be64(b, 8, 112); be32(b, 16, 11); put(b, 112, b"/etc/shadow"); }, Some("backing_file")),
-    ("qcow2 backing json", |b| { be64(b, 8, 200); be32(b, 16, 6); put(b, 200, b"json:{"); }, Some("backing_file")),
+    (
+        "qcow2 backing",
+        |b| {
+            be64(b, 8, 112);
+            be32(b, 16, 11);
+            put(b, 112, b"/etc/shadow");
+        },
+        Some("backing_file"),
+    ),
+    (
+        "qcow2 backing json",
+        |b| {
+            be64(b, 8, 200);
+            be32(b, 16, 6);
+            put(b, 200, b"json:{");
+        },
+        Some("backing_file"),
+    ),
     ("qcow2 backing length without offset", |b| be32(b, 16, 4), Some("backing_file")),
     ("qcow2 data file bit", |b| be64(b, 72, 4), Some("data_file")),
-    ("qcow2 data file extension", |b| { be32(b, 112, 0x4441_5441); be32(b, 116, 8); }, Some("data_file")),
-    ("qcow2 data file behind another extension", |b| { be32(b, 112, 7); be32(b, 116, 3); be32(b, 128, 0x4441_5441); }, Some("data_file")),
+    (
+        "qcow2 data file extension",
+        |b| {
+            be32(b, 112, 0x4441_5441);
+            be32(b, 116, 8);
+        },
+        Some("data_file"),
+    ),
+    (
+        "qcow2 data file behind another extension",
+        |b| {
+            be32(b, 112, 7);
+            be32(b, 116, 3);
+            be32(b, 128, 0x4441_5441);
+        },
+        Some("data_file"),
+    ),
     ("qcow2 aes", |b| be32(b, 32, 1), Some("encrypted")),
     ("qcow2 luks", |b| be32(b, 32, 2), Some("encrypted")),
-    ("qcow2 luks extension", |b| { be32(b, 112, 0x0537_be77); be32(b, 116, 16); }, Some("encrypted")),
+    (
+        "qcow2 luks extension",
+        |b| {
+            be32(b, 112, 0x0537_be77);
+            be32(b, 116, 16);
+        },
+        Some("encrypted"),
+    ),
     ("qcow2 unknown feature", |b| be64(b, 72, 1 << 40), Some("feature")),
     ("qcow2 corrupt", |b| be64(b, 72, 2), Some("corrupt")),
     ("qcow2 compression without its bit", |b| b[104] = 1, Some("feature")),
-    ("qcow2 unknown compression", |b| { be64(b, 72, 8); b[104] = 2; }, Some("feature")),
+    (
+        "qcow2 unknown compression",
+        |b| {
+            be64(b, 72, 8);
+            b[104] = 2;
+        },
+        Some("feature"),
+    ),
     ("qcow2 tiny cluster", |b| be32(b, 20, 8), Some("cluster_size")),
     ("qcow2 huge cluster", |b| be32(b, 20, 22), Some("cluster_size")),
     ("qcow2 cluster bits overflow", |b| be32(b, 20, u32::MAX), Some("cluster_size")),
@@ -135,10 +222,24 @@ const QCOW2: &[Row] = &[
     ("qcow2 refcount block unaligned", |b| be64(b, 1 << 16, (2 << 16) + 512), Some("alignment")),
     ("qcow2 wide refcounts", |b| be32(b, 96, 7), Some("refcount")),
     ("qcow2 17 snapshots", |b| be32(b, 60, 17), Some("snapshots")),
-    ("qcow2 snapshots outside", |b| { be32(b, 60, 1); be64(b, 64, 1 << 40); }, Some("outside")),
+    (
+        "qcow2 snapshots outside",
+        |b| {
+            be32(b, 60, 1);
+            be64(b, 64, 1 << 40);
+        },
+        Some("outside"),
+    ),
     ("qcow2 short header", |b| be32(b, 100, 72), Some("header")),
     ("qcow2 long header", |b| be32(b, 100, 1 << 17), Some("header")),
-    ("qcow2 endless extension", |b| { be32(b, 112, 7); be32(b, 116, u32::MAX); }, Some("header")),
+    (
+        "qcow2 endless extension",
+        |b| {
+            be32(b, 112, 7);
+            be32(b, 116, u32::MAX);
+        },
+        Some("header"),
+    ),
     ("qcow2 cut at the magic", |b| b.truncate(4), Some("truncated")),
     ("qcow2 cut in the header", |b| b.truncate(80), Some("truncated")),
 ];
@@ -180,23 +281,65 @@ fn describe(b: &mut [u8], text: &str) {
 const VMDK: &[Row] = &[
     ("vmdk", |_| {}, None),
     ("vmdk stream", |b| describe(b, "createType=\"streamOptimized\"\nRDONLY 2048 SPARSE \"d.vmdk\"\n"), None),
-    ("vmdk two extents", |b| describe(b, "createType=\"monolithicSparse\"\nRW 1 SPARSE \"a\"\nRW 1 SPARSE \"b\"\n"), Some("extent")),
+    (
+        "vmdk two extents",
+        |b| describe(b, "createType=\"monolithicSparse\"\nRW 1 SPARSE \"a\"\nRW 1 SPARSE \"b\"\n"),
+        Some("extent"),
+    ),
     ("vmdk no extent", |b| describe(b, "createType=\"monolithicSparse\"\n"), Some("extent")),
-    ("vmdk flat extent", |b| describe(b, "createType=\"monolithicSparse\"\nRW 2048 FLAT \"/dev/sda\" 0\n"), Some("extent")),
-    ("vmdk path extent", |b| describe(b, "createType=\"monolithicSparse\"\nRW 2048 SPARSE \"../x\"\n"), Some("extent")),
-    ("vmdk protocol extent", |b| describe(b, "createType=\"monolithicSparse\"\nRW 2048 SPARSE \"nbd:x\"\n"), Some("extent")),
-    ("vmdk flat type", |b| describe(b, "createType=\"monolithicFlat\"\nRW 2048 SPARSE \"d\"\n"), Some("extent")),
+    (
+        "vmdk flat extent",
+        |b| describe(b, "createType=\"monolithicSparse\"\nRW 2048 FLAT \"/dev/sda\" 0\n"),
+        Some("extent"),
+    ),
+    (
+        "vmdk path extent",
+        |b| describe(b, "createType=\"monolithicSparse\"\nRW 2048 SPARSE \"../x\"\n"),
+        Some("extent"),
+    ),
+    (
+        "vmdk protocol extent",
+        |b| describe(b, "createType=\"monolithicSparse\"\nRW 2048 SPARSE \"nbd:x\"\n"),
+        Some("extent"),
+    ),
+    (
+        "vmdk flat type",
+        |b| describe(b, "createType=\"monolithicFlat\"\nRW 2048 SPARSE \"d\"\n"),
+        Some("extent"),
+    ),
     ("vmdk without type", |b| describe(b, "RW 2048 SPARSE \"d\"\n"), Some("extent")),
-    ("vmdk parent", |b| describe(b, "createType=\"monolithicSparse\"\nparentCID=1234abcd\nRW 1 SPARSE \"d\"\n"), Some("parent")),
-    ("vmdk parent hint", |b| describe(b, "createType=\"monolithicSparse\"\nparentFileNameHint=\"p\"\nRW 1 SPARSE \"d\"\n"), Some("parent")),
+    (
+        "vmdk parent",
+        |b| describe(b, "createType=\"monolithicSparse\"\nparentCID=1234abcd\nRW 1 SPARSE \"d\"\n"),
+        Some("parent"),
+    ),
+    (
+        "vmdk parent hint",
+        |b| describe(b, "createType=\"monolithicSparse\"\nparentFileNameHint=\"p\"\nRW 1 SPARSE \"d\"\n"),
+        Some("parent"),
+    ),
     ("vmdk without capacity", |b| le64(b, 12, 0), Some("extent")),
     ("vmdk description elsewhere", |b| le64(b, 28, 0), Some("extent")),
     ("vmdk description outside", |b| le64(b, 28, u64::MAX / 512), Some("outside")),
     ("vmdk huge description", |b| le64(b, 36, 1 << 40), Some("tables")),
     ("vmdk grain", |b| le64(b, 20, 3), Some("cluster_size")),
     ("vmdk huge", |b| le64(b, 12, u64::MAX), Some("virtual_size")),
-    ("vmdk text only", |b| { b.clear(); b.extend_from_slice(b"# Disk DescriptorFile\nversion=1\nRW 1 FLAT \"/etc/shadow\" 0\n"); }, Some("extent")),
-    ("vmdk text after comments", |b| { b.clear(); b.extend_from_slice(b"\n# x\n\nversion=1\nRW 1 FLAT \"/etc/shadow\" 0\n"); }, Some("extent")),
+    (
+        "vmdk text only",
+        |b| {
+            b.clear();
+            b.extend_from_slice(b"# Disk DescriptorFile\nversion=1\nRW 1 FLAT \"/etc/shadow\" 0\n");
+        },
+        Some("extent"),
+    ),
+    (
+        "vmdk text after comments",
+        |b| {
+            b.clear();
+            b.extend_from_slice(b"\n# x\n\nversion=1\nRW 1 FLAT \"/etc/shadow\" 0\n");
+        },
+        Some("extent"),
+    ),
     ("vmdk3", |b| put(b, 0, b"COWD"), Some("extent")),
 ];
 
@@ -236,7 +379,14 @@ const VHD_DYNAMIC: &[Row] = &[
     ("vhd two sizes", |b| be64(b, 48, 1 << 21), Some("header")),
     ("vhd front differencing", |b| be32(b, 60, 4), Some("header")),
     ("vhd parent", |b| b[512 + 45] = 1, Some("parent")),
-    ("vhd header outside", |b| { be64(b, 16, 1 << 40); be64(b, 8192 - 512 + 16, 1 << 40); }, Some("outside")),
+    (
+        "vhd header outside",
+        |b| {
+            be64(b, 16, 1 << 40);
+            be64(b, 8192 - 512 + 16, 1 << 40);
+        },
+        Some("outside"),
+    ),
     ("vhd header missing", |b| b[512] = 0, Some("header")),
     ("vhd table outside", |b| be32(b, 512 + 28, u32::MAX), Some("outside")),
     ("vhd block", |b| be32(b, 512 + 32, 3), Some("cluster_size")),
@@ -278,10 +428,39 @@ fn seal(b: &mut [u8], at: usize) {
 
 const VHDX: &[Row] = &[
     ("vhdx", |_| {}, None),
-    ("vhdx old log", |b| { b[(64 << 10) + 48] = 1; seal(b, 64 << 10); }, None),
-    ("vhdx log", |b| { b[(128 << 10) + 48] = 1; seal(b, 128 << 10); }, Some("log")),
-    ("vhdx log in the only valid header", |b| { b[(64 << 10) + 48] = 1; seal(b, 64 << 10); b[128 << 10] = 0; }, Some("log")),
-    ("vhdx no valid header", |b| { b[(64 << 10) + 99] = 1; b[(128 << 10) + 99] = 1; }, Some("header")),
+    (
+        "vhdx old log",
+        |b| {
+            b[(64 << 10) + 48] = 1;
+            seal(b, 64 << 10);
+        },
+        None,
+    ),
+    (
+        "vhdx log",
+        |b| {
+            b[(128 << 10) + 48] = 1;
+            seal(b, 128 << 10);
+        },
+        Some("log"),
+    ),
+    (
+        "vhdx log in the only valid header",
+        |b| {
+            b[(64 << 10) + 48] = 1;
+            seal(b, 64 << 10);
+            b[128 << 10] = 0;
+        },
+        Some("log"),
+    ),
+    (
+        "vhdx no valid header",
+        |b| {
+            b[(64 << 10) + 99] = 1;
+            b[(128 << 10) + 99] = 1;
+        },
+        Some("header"),
+    ),
     ("vhdx has parent", |b| le32(b, (256 << 10) + 65540, 2), Some("parent")),
     ("vhdx parent locator", |b| put(b, (256 << 10) + 64, &vhdx::PARENT_LOCATOR), Some("parent")),
     ("vhdx without size", |b| b[(256 << 10) + 64] = 0, Some("header")),
@@ -329,7 +508,14 @@ fn qed() -> Vec<u8> {
 
 const QED: &[Row] = &[
     ("qed", |_| {}, None),
-    ("qed backing", |b| { le64(b, 16, 1); le32(b, 60, 4); }, Some("backing_file")),
+    (
+        "qed backing",
+        |b| {
+            le64(b, 16, 1);
+            le32(b, 60, 4);
+        },
+        Some("backing_file"),
+    ),
     ("qed backing without its bit", |b| le32(b, 60, 4), Some("backing_file")),
     ("qed feature", |b| le64(b, 16, 1 << 20), Some("feature")),
     ("qed table outside", |b| le64(b, 40, 1 << 40), Some("outside")),

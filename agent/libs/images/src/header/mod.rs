@@ -24,9 +24,9 @@ use std::io;
 use sf_model::BlobId;
 
 pub use sniff::Format;
+use source::Input;
 pub use source::Source;
 pub use style::{BASE_CLUSTER, BASE_STYLE, is_base_style};
-use source::Input;
 
 /// Most bytes one inspection reads: the header and the qcow2 tables it validates.
 pub const MAX_READ: u64 = 66 << 20;
@@ -125,7 +125,13 @@ pub fn inspect(source: &dyn Source, rules: &Rules) -> io::Result<Inspection> {
         Format::Parallels => parallels::parse(&input),
         Format::Raw | Format::Iso => Ok(Facts { virtual_size: input.size(), ..Facts::default() }),
         Format::Tar | Format::Gzip | Format::Xz | Format::Zstd | Format::Bzip2 => {
-            return Ok(Inspection { format, virtual_size: None, cluster_size: None, details: Vec::new(), verdict: Verdict::Safe });
+            return Ok(Inspection {
+                format,
+                virtual_size: None,
+                cluster_size: None,
+                details: Vec::new(),
+                verdict: Verdict::Safe,
+            });
         }
     };
     let checked = parsed.and_then(|facts| check_size(format, &facts, rules).map(|()| facts));
@@ -151,11 +157,20 @@ pub fn inspect(source: &dyn Source, rules: &Rules) -> io::Result<Inspection> {
 fn check_size(format: Format, facts: &Facts, rules: &Rules) -> Result<(), Stop> {
     let size = facts.virtual_size;
     if size > rules.max_virtual_size {
-        return refuse("virtual_size", format!("it describes a disk of {size} bytes, more than the permitted {}", rules.max_virtual_size));
+        return refuse(
+            "virtual_size",
+            format!(
+                "it describes a disk of {size} bytes, more than the permitted {}",
+                rules.max_virtual_size
+            ),
+        );
     }
     // Raw bytes of any length are a legal upload; formats with a header have no excuse.
     if !matches!(format, Format::Raw | Format::Iso) && size % 512 != 0 {
-        return refuse("virtual_size", format!("it describes a disk of {size} bytes, which is not a multiple of 512"));
+        return refuse(
+            "virtual_size",
+            format!("it describes a disk of {size} bytes, which is not a multiple of 512"),
+        );
     }
     Ok(())
 }
@@ -184,7 +199,12 @@ mod tests {
         for case in corpus {
             let found = inspect(&case.bytes.as_slice(), &case.rules).unwrap();
             assert_eq!(found.format, case.format, "{}", case.name);
-            assert_eq!(found.refusal().map(|refusal| refusal.reason), case.refused, "{}: {found:?}", case.name);
+            assert_eq!(
+                found.refusal().map(|refusal| refusal.reason),
+                case.refused,
+                "{}: {found:?}",
+                case.name
+            );
         }
     }
 

@@ -29,7 +29,9 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Facts, Stop> {
         return refuse("tables", "its block table is too small for its size");
     }
     match sectors.checked_mul(512) {
-        Some(virtual_size) => Ok(Facts { virtual_size, cluster_size: Some(track * 512), details: Vec::new() }),
+        Some(virtual_size) => {
+            Ok(Facts { virtual_size, cluster_size: Some(track * 512), details: Vec::new() })
+        }
         None => refuse("virtual_size", "it describes a disk of more than 2^64 bytes"),
     }
 }

@@ -82,7 +82,8 @@ fn read_header(fields: Fields<'_>) -> Result<Header, Stop> {
     }
     let mut header = Header {
         version,
-        backing: Some((fields.be64(8)?, fields.be32(16)?)).filter(|(offset, length)| *offset != 0 || *length != 0),
+        backing: Some((fields.be64(8)?, fields.be32(16)?))
+            .filter(|(offset, length)| *offset != 0 || *length != 0),
         cluster_bits,
         size: fields.be64(24)?,
         l1_entries: fields.be32(36)?,
@@ -118,7 +119,10 @@ fn check_features(header: &Header) -> Result<(), Stop> {
         return refuse("corrupt", "it is marked as corrupt");
     }
     if header.incompatible & !KNOWN_INCOMPATIBLE != 0 {
-        return refuse("feature", format!("it needs features this program does not know ({:#x})", header.incompatible));
+        return refuse(
+            "feature",
+            format!("it needs features this program does not know ({:#x})", header.incompatible),
+        );
     }
     if header.compression > 1 || (header.compression != 0) != header.has(COMPRESSION_TYPE) {
         return refuse("feature", "its compression type is not known");
@@ -127,7 +131,10 @@ fn check_features(header: &Header) -> Result<(), Stop> {
         return refuse("cluster_size", "its clusters are too small for sub-clusters");
     }
     if header.snapshots.0 > MAX_SNAPSHOTS {
-        return refuse("snapshots", format!("it has {} internal snapshots, more than {MAX_SNAPSHOTS}", header.snapshots.0));
+        return refuse(
+            "snapshots",
+            format!("it has {} internal snapshots, more than {MAX_SNAPSHOTS}", header.snapshots.0),
+        );
     }
     Ok(())
 }
@@ -224,7 +231,11 @@ fn check_entries(input: &Input<'_>, header: &Header, table: &Extent, tables: &[E
 }
 
 fn aligned(header: &Header, what: &str, offset: u64) -> Result<(), Stop> {
-    if offset % header.cluster() == 0 { Ok(()) } else { refuse("alignment", format!("its {what} is not aligned to a cluster")) }
+    if offset % header.cluster() == 0 {
+        Ok(())
+    } else {
+        refuse("alignment", format!("its {what} is not aligned to a cluster"))
+    }
 }
 
 struct Extent {

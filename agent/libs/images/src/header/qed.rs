@@ -17,7 +17,11 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Facts, Stop> {
         return refuse("feature", format!("it needs features this program does not know ({features:#x})"));
     }
     let (cluster, table) = (fields.le32(4)?, fields.le32(8)?);
-    if !cluster.is_power_of_two() || !(1 << 12..=1 << 26).contains(&cluster) || !table.is_power_of_two() || table > 16 {
+    if !cluster.is_power_of_two()
+        || !(1 << 12..=1 << 26).contains(&cluster)
+        || !table.is_power_of_two()
+        || table > 16
+    {
         return refuse("cluster_size", "its clusters or tables are of an impossible size");
     }
     input.inside("L1 table", fields.le64(40)?, u64::from(cluster) * u64::from(table))?;

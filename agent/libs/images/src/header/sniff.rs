@@ -125,7 +125,8 @@ pub(super) const MAGICS: [Magic; 17] = [
 pub(super) fn sniff(input: &Input<'_>) -> io::Result<Format> {
     let prefix = input.prefix();
     let by_prefix = MAGICS.iter().find(|magic| {
-        prefix.get(magic.offset..).is_some_and(|rest| rest.starts_with(magic.bytes)) || is_descriptor(magic, prefix)
+        prefix.get(magic.offset..).is_some_and(|rest| rest.starts_with(magic.bytes))
+            || is_descriptor(magic, prefix)
     });
     if let Some(found) = by_prefix {
         return Ok(found.format);

@@ -32,8 +32,13 @@ pub fn is_base_style(source: &dyn Source) -> io::Result<bool> {
 
 fn check(input: &Input<'_>) -> Result<bool, Stop> {
     let facts = qcow2::parse(input, &Rules { max_virtual_size: u64::MAX, parent: None })?;
-    let detail = |name: &str, wanted: &str| facts.details.iter().any(|(known, value)| *known == name && value == wanted);
-    if facts.cluster_size != Some(BASE_CLUSTER) || !detail("extended l2", "false") || !detail("snapshots", "0") {
+    let detail = |name: &str, wanted: &str| {
+        facts.details.iter().any(|(known, value)| *known == name && value == wanted)
+    };
+    if facts.cluster_size != Some(BASE_CLUSTER)
+        || !detail("extended l2", "false")
+        || !detail("snapshots", "0")
+    {
         return Ok(false);
     }
     let header = Fields(input.prefix());

@@ -22,7 +22,8 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Facts, Stop> {
         return refuse("parent", "it is linked to a parent image");
     }
     let (map, data) = (u64::from(fields.le32(340)?), u64::from(fields.le32(344)?));
-    let (block, blocks, allocated) = (fields.le32(376)?, u64::from(fields.le32(384)?), u64::from(fields.le32(388)?));
+    let (block, blocks, allocated) =
+        (fields.le32(376)?, u64::from(fields.le32(384)?), u64::from(fields.le32(388)?));
     if block != 1 << 20 {
         return refuse("cluster_size", "its block size is not 1 MiB");
     }

@@ -31,7 +31,9 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Facts, Stop> {
         return refuse("cluster_size", "its grain size is not possible");
     }
     match capacity.checked_mul(SECTOR) {
-        Some(virtual_size) => Ok(Facts { virtual_size, cluster_size: Some(grain * SECTOR), details: Vec::new() }),
+        Some(virtual_size) => {
+            Ok(Facts { virtual_size, cluster_size: Some(grain * SECTOR), details: Vec::new() })
+        }
         None => refuse("virtual_size", "it describes a disk of more than 2^64 bytes"),
     }
 }
@@ -48,7 +50,9 @@ fn check_descriptor(text: &str) -> Result<(), Stop> {
             let value = value.trim().trim_matches('"');
             match key.trim().to_ascii_lowercase().as_str() {
                 "createtype" => kind = Some(value.to_owned()),
-                "parentcid" if !value.eq_ignore_ascii_case("ffffffff") => return refuse("parent", "it has a parent image"),
+                "parentcid" if !value.eq_ignore_ascii_case("ffffffff") => {
+                    return refuse("parent", "it has a parent image");
+                }
                 "parentfilenamehint" => return refuse("parent", "it names a parent image"),
                 _ => {}
             }
@@ -56,7 +60,12 @@ fn check_descriptor(text: &str) -> Result<(), Stop> {
     }
     match kind.as_deref() {
         Some("monolithicSparse" | "streamOptimized") => {}
-        other => return refuse("extent", format!("its type {:?} is not one self-contained file", other.unwrap_or("unknown"))),
+        other => {
+            return refuse(
+                "extent",
+                format!("its type {:?} is not one self-contained file", other.unwrap_or("unknown")),
+            );
+        }
     }
     if extents == 1 { Ok(()) } else { refuse("extent", format!("it consists of {extents} extents")) }
 }

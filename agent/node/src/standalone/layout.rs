@@ -102,6 +102,13 @@ impl Layout {
             ("run/transfers", 0o755),
             ("run/net-privexec", 0o755),
             ("mariadb", 0o700),
+            // The storage tree exists before its health is first looked at; a missing folder is a vanished store.
+            ("blobs", 0o750),
+            ("uploads", 0o750),
+            ("quarantine", 0o750),
+            ("image_cache", 0o751),
+            ("instances", 0o751),
+            ("spool", 0o755),
         ];
         for (name, mode) in directories {
             let path = self.root.join(name);

@@ -1,0 +1,12 @@
+//! Credentials: secrets of keys, their verification, and the tokens issued for them (`security.md` §3–4).
+
+pub mod password;
+pub mod secret;
+pub mod seeds;
+pub mod throttle;
+pub mod token;
+
+pub use password::{PasswordError, PasswordPool};
+pub use secret::Presented;
+pub use throttle::{Buckets, FailedLogins};
+pub use token::{Claims, Signer, TokenFault};

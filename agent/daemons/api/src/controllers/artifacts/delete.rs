@@ -1,0 +1,18 @@
+//! `DELETE /artifacts/{artifact_ref}`: done when answered; again is the same answer.
+
+use sf_model::ObjectType;
+use sf_protos::artifacts::DeleteArtifactRequest;
+
+use super::get::{Named, changed};
+use crate::call::Call;
+use crate::reply::ApiResult;
+
+/// Answers the deleted artifact.
+///
+/// # Errors
+/// 404.
+pub async fn handle(call: Call, request: Named) -> ApiResult {
+    let selector = call.select(ObjectType::Artifact, request.reference, request.namespace)?;
+    let wanted = DeleteArtifactRequest { context: None, caller: call.wire(), selector };
+    Ok(changed(call.tier(wanted).await?.artifact, "artifact deleted"))
+}

@@ -1,0 +1,3 @@
+//! Log-in.
+
+pub mod login;

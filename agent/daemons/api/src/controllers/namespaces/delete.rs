@@ -1,0 +1,37 @@
+//! `DELETE /auth/namespaces/{namespace}`: only of an empty one.
+
+use http::StatusCode;
+use sf_events::event;
+use sf_gateway::{CallClass, DbError};
+use sf_model::ObjectType;
+use sf_model::access::SYSTEM_NAMESPACE;
+use sf_model::event::EventType;
+use sf_protos::namespaces::{DeleteNamespaceRequest, GetNamespaceRequest};
+
+use super::get::Get;
+use crate::call::Call;
+use crate::error::ApiError;
+use crate::reply::{ApiResult, Reply};
+
+/// Answers null when the namespace, its keys and its artifacts are gone.
+///
+/// # Errors
+/// 403 for `system`; 404; 400 while it has instances or networks.
+pub async fn handle(call: Call, request: Get) -> ApiResult {
+    let name = request.name;
+    if name == SYSTEM_NAMESPACE {
+        return Err(ApiError::forbidden("the system namespace cannot be deleted"));
+    }
+    call.tier(GetNamespaceRequest { caller: call.wire(), name: name.clone() }).await?;
+    // The record must be safe before the act: nothing of the namespace remains to tell of it.
+    let entry = event(EventType::Audit, "namespace deletion requested").object(ObjectType::Namespace, &name);
+    call.api.daemon.events.record_durable(entry).await;
+    let wanted = DeleteNamespaceRequest { context: None, name: name.clone() };
+    match call.api.daemon.gateway.call(CallClass::Interactive, wanted).await {
+        Ok(_) => Ok(Reply::null().audit(ObjectType::Namespace, name, "namespace deleted")),
+        Err(DbError::Precondition { reason, message, .. }) if reason == "in-use" => {
+            Err(ApiError::new(StatusCode::BAD_REQUEST, message).code("in_use"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,37 @@
+//! `POST /nodes/{node}/cordon` and `/uncordon`: whether new instances go to a node.
+
+use sf_model::ObjectType;
+use sf_protos::nodes::SetNodeSchedulableRequest;
+
+use super::get::Named;
+use crate::call::Call;
+use crate::reply::{ApiResult, Reply};
+use crate::views::NodeView;
+
+/// Answers the node.
+///
+/// # Errors
+/// 404.
+pub async fn cordon(call: Call, request: Named) -> ApiResult {
+    set(call, request, false, "node cordoned").await
+}
+
+/// Answers the node.
+///
+/// # Errors
+/// 404.
+pub async fn uncordon(call: Call, request: Named) -> ApiResult {
+    set(call, request, true, "node uncordoned").await
+}
+
+async fn set(call: Call, request: Named, schedulable: bool, action: &'static str) -> ApiResult {
+    let wanted = SetNodeSchedulableRequest {
+        context: None,
+        reference: request.reference,
+        schedulable,
+        draining: schedulable.then_some(false),
+    };
+    let node = call.tier(wanted).await?.node.unwrap_or_default();
+    let uuid = node.uuid.clone();
+    Ok(Reply::view(NodeView::from(node)).audit(ObjectType::Node, uuid, action))
+}

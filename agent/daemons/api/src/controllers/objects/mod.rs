@@ -1,0 +1,10 @@
+//! What every kind of object offers alike: metadata, history, and the operations about it.
+
+pub mod delete_metadata;
+pub mod events;
+pub mod get_metadata;
+mod kind;
+pub mod operations;
+pub mod set_metadata;
+
+pub use kind::{Artifacts, Blobs, Instances, Interfaces, Kind, Namespaces, Networks, Nodes};

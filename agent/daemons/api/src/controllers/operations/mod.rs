@@ -1,0 +1,5 @@
+//! Cluster operations.
+
+pub mod chain;
+pub mod get;
+pub mod list;

@@ -1,0 +1,103 @@
+//! What happens to every request whatever its route, one file per rule, in the order of `rest-api.md` §1.8.
+//!
+//! [`shell`] wraps the router: path, request id, log, panics, common headers. [`serve`] is the way of one request through
+//! the rules of its route to its handler.
+
+mod access_log;
+mod audit;
+mod auth;
+mod body;
+mod headers;
+mod inflight;
+mod legacy;
+mod panics;
+mod path;
+mod rate;
+mod request_id;
+mod scope;
+mod source;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use sf_runtime::context;
+
+pub use headers::unknown_route;
+pub use path::{Parameters, decode};
+pub(crate) use scope::administrator;
+pub use source::Peer;
+
+use crate::api::Api;
+use crate::call::{Call, Visitor};
+use crate::error::ApiError;
+use crate::reply::ApiResult;
+use crate::routes::{Entry, Patience, Route};
+
+/// Wraps the router in what does not depend on the route. The last layer is the outermost.
+pub fn shell(api: &Api, routes: Router) -> Router {
+    Router::new()
+        .fallback_service(routes)
+        .layer(from_fn_with_state(api.clone(), path::normalise))
+        .layer(from_fn(panics::catch))
+        .layer(from_fn(access_log::write))
+        .layer(from_fn_with_state(api.clone(), headers::add))
+        .layer(from_fn(request_id::carry))
+}
+
+/// One request through the rules of its route.
+pub async fn serve(route: &'static Route, api: Api, parameters: Parameters, request: Request) -> Response {
+    if let Entry::Probe(answer) = route.entry {
+        let mut response = answer(&api);
+        access_log::note(&mut response, route);
+        return response;
+    }
+    let profile = legacy::profile(&api, request.headers());
+    let mut response = match admitted(route, api, parameters, request).await {
+        Ok(reply) => legacy::adapt(profile, route, reply).into_response(),
+        Err(error) => error.into_response(),
+    };
+    access_log::note(&mut response, route);
+    response
+}
+
+async fn admitted(route: &'static Route, api: Api, parameters: Parameters, request: Request) -> ApiResult {
+    let _place = inflight::enter(&api)?;
+    let (parts, body) = request.into_parts();
+    let source = source::of(&parts, &api.daemon.cluster.current().api_trusted_proxies);
+    match route.entry {
+        Entry::Probe(_) => Err(ApiError::internal()),
+        Entry::Open(handler) => {
+            rate::visitor(&api, source)?;
+            let input = body::input(route, &api, parameters, &parts, body).await?;
+            in_time(route, &api, handler(Visitor { api: api.clone(), source }, input)).await
+        }
+        Entry::Guarded { scope: required, handler, .. } => {
+            let caller = auth::authenticate(&api, &parts.headers, route, source).await?;
+            rate::caller(&api, &caller)?;
+            scope::check(&caller, required)?;
+            let input = body::input(route, &api, parameters, &parts, body).await?;
+            let request =
+                context::current().with_caller(caller.namespace.clone(), Some(caller.key_name.clone()));
+            let call = Call { api: api.clone(), caller, source };
+            let work = async {
+                let mut reply = in_time(route, &api, handler(call.clone(), input)).await?;
+                audit::record(&call, route, std::mem::take(&mut reply.audited)).await;
+                Ok(reply)
+            };
+            context::scope(request, work).await
+        }
+    }
+}
+
+/// An answer has to begin in time; transfers take as long as they take.
+async fn in_time(route: &Route, api: &Api, work: impl Future<Output = ApiResult>) -> ApiResult {
+    match route.patience {
+        Patience::Transfer => work.await,
+        Patience::Answer => {
+            let limit = api.daemon.cluster.current().api_timeout;
+            let late = || ApiError::unavailable("the request took too long, please retry", 1);
+            tokio::time::timeout(limit, work).await.map_err(|_| late())?
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Daemons of the nodes: where they are and connections to them.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use http::StatusCode;
+use parking_lot::Mutex;
+use sf_blobs::client::{DataPlane, Peer, PeerError};
+use sf_blobs::token::TransferKeys;
+use sf_gateway::CallClass;
+use sf_model::NodeId;
+use sf_protos::nodes::GetNodeRequest;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::api::Api;
+use crate::auth::seeds;
+use crate::error::ApiError;
+
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long an address is believed without asking again.
+const ADDRESS_AGE: Duration = Duration::from_secs(60);
+
+/// What is known of other nodes.
+#[derive(Default)]
+pub struct Nodes {
+    places: Mutex<HashMap<String, (Place, Instant)>>,
+    channels: Mutex<HashMap<SocketAddr, Channel>>,
+    data_plane: Mutex<Option<(String, DataPlane)>>,
+}
+
+/// A node as other daemons reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its name, for messages.
+    pub name: String,
+    /// Its address on the mesh.
+    pub address: IpAddr,
+}
+
+impl Nodes {
+    /// Nothing is known yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where a node is.
+    ///
+    /// # Errors
+    /// 503 when nobody knows.
+    pub async fn place(&self, api: &Api, node: &str) -> Result<Place, ApiError> {
+        let known = self.places.lock().get(node).cloned();
+        if let Some((place, at)) = known
+            && at.elapsed() < ADDRESS_AGE
+        {
+            return Ok(place);
+        }
+        let reply = api.tier(CallClass::Interactive, GetNodeRequest { reference: node.to_owned() }).await?;
+        let found = reply.node.unwrap_or_default();
+        let address = found.mesh_ip.parse().map_err(|_| no_answer(&found.name))?;
+        let place = Place { name: found.name, address };
+        self.places.lock().insert(node.to_owned(), (place.clone(), Instant::now()));
+        Ok(place)
+    }
+
+    /// A connection to a service of a node; it connects when it is used.
+    ///
+    /// # Errors
+    /// 503 when there cannot be one.
+    pub fn channel(&self, place: &Place, port: u16) -> Result<Channel, ApiError> {
+        let address = SocketAddr::new(place.address, port);
+        let mut channels = self.channels.lock();
+        if let Some(channel) = channels.get(&address) {
+            return Ok(channel.clone());
+        }
+        let endpoint =
+            Endpoint::from_shared(format!("http://{address}")).map_err(|_| no_answer(&place.name))?;
+        let channel = endpoint.connect_timeout(CONNECT).tcp_nodelay(true).connect_lazy();
+        channels.insert(address, channel.clone());
+        Ok(channel)
+    }
+
+    /// The client of storage services, with the keys of now.
+    ///
+    /// # Errors
+    /// 500 when no client can be made.
+    pub fn data_plane(&self, api: &Api) -> Result<DataPlane, ApiError> {
+        let cluster = api.daemon.cluster.current();
+        let text = cluster.auth_secret_seed.as_ref().map(|seed| seed.expose().clone()).unwrap_or_default();
+        let mut kept = self.data_plane.lock();
+        if let Some((made_with, plane)) = kept.as_ref()
+            && *made_with == text
+        {
+            return Ok(plane.clone());
+        }
+        let usable = seeds::usable(&text, Utc::now());
+        let keys = Arc::new(TransferKeys::derive(usable.iter().map(|seed| seed.as_bytes())));
+        let plane = DataPlane::new(keys, api.daemon.node.uuid).map_err(|error| {
+            tracing::error!(%error, "no client for storage services");
+            ApiError::internal()
+        })?;
+        *kept = Some((text, plane.clone()));
+        Ok(plane)
+    }
+}
+
+/// A storage service by node and address.
+///
+/// # Errors
+/// 503 for a node whose identity or address cannot be read.
+pub fn peer(api: &Api, node_uuid: &str, node_name: &str, mesh_ip: &str) -> Result<Peer, ApiError> {
+    let node: NodeId = node_uuid.parse().map_err(|_| no_answer(node_name))?;
+    let address: IpAddr = mesh_ip.parse().map_err(|_| no_answer(node_name))?;
+    Ok(Peer { node, address: SocketAddr::new(address, api.daemon.config.transfers_port) })
+}
+
+/// What a client is told when a node does not answer.
+pub fn no_answer(node_name: &str) -> ApiError {
+    ApiError::unavailable(format!("node {node_name} did not answer, please retry"), 1)
+}
+
+/// What a client is told when a daemon of a node refuses.
+pub fn refused(status: &tonic::Status, node_name: &str) -> ApiError {
+    match status.code() {
+        tonic::Code::NotFound => ApiError::conflict("the node does not have this object any more"),
+        tonic::Code::InvalidArgument => ApiError::malformed(status.message()),
+        tonic::Code::FailedPrecondition => ApiError::conflict(status.message()),
+        tonic::Code::Internal => {
+            tracing::error!(node = node_name, message = status.message(), "a node's daemon failed inside");
+            ApiError::internal()
+        }
+        _ => no_answer(node_name),
+    }
+}
+
+/// What a client is told when a storage service fails or refuses.
+pub fn storage_error(error: &PeerError, node_name: &str) -> ApiError {
+    let PeerError::Refused { status, refusal, retry_after } = error else {
+        tracing::info!(node = node_name, %error, "a storage service could not be used");
+        return no_answer(node_name);
+    };
+    let passed_on = [
+        StatusCode::BAD_REQUEST,
+        StatusCode::NOT_FOUND,
+        StatusCode::CONFLICT,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::INSUFFICIENT_STORAGE,
+    ];
+    let answer = match *status {
+        status if passed_on.contains(&status) => ApiError::new(status, refusal.error.clone()),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            ApiError::unavailable(refusal.error.clone(), retry_after.unwrap_or(1))
+        }
+        _ => {
+            tracing::error!(node = node_name, %error, "a storage service refused a request of ours");
+            ApiError::internal()
+        }
+    };
+    let answer = answer.code(&refusal.code);
+    match refusal.size {
+        Some(size) => answer.with("size", size),
+        None => answer,
+    }
+}

@@ -1,0 +1,8 @@
+//! Where a new instance goes: a snapshot of capacity, the candidates, and the account when none of them takes it.
+
+pub mod disks;
+mod refusal;
+mod snapshot;
+
+pub use refusal::explain;
+pub use snapshot::CapacityCache;

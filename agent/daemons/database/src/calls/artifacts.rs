@@ -14,7 +14,9 @@ pub(super) fn bind(table: Table) -> Table {
     table
         .bind::<ListArtifactsRequest>(|conn, _, request| artifacts::list(conn, request).boxed())
         .bind::<GetArtifactRequest>(|conn, _, request| artifacts::get(conn, request).boxed())
-        .bind::<RequestFetchRequest>(|conn, ctx, request| artifacts::request_fetch(conn, ctx, request).boxed())
+        .bind::<RequestFetchRequest>(|conn, ctx, request| {
+            artifacts::request_fetch(conn, ctx, request).boxed()
+        })
         .bind::<ResolveDiskBasesRequest>(|conn, _, request| artifacts::resolve_bases(conn, request).boxed())
         .bind::<BeginFetchRequest>(|conn, ctx, request| artifacts::begin_fetch(conn, ctx, request).boxed())
         .bind::<CompleteFetchRequest>(|conn, ctx, request| {

@@ -4,9 +4,9 @@ use futures::FutureExt;
 use sf_protos::blobs::{
     AbortBlobRequest, AbortUploadCommitRequest, BatchGetBlobsRequest, BeginUploadCommitRequest,
     CheckBlobsRequest, CommitBlobRequest, CreateUploadRequest, FindBlobByHashRequest, GetBlobRequest,
-    GetUploadRequest, ListBlobsRequest, ListReplicasOfNodeRequest, OpenBlobForReadRequest, ReapStorageRequest,
-    RecordHashRequest, RenewLeasesRequest, ReportReplicaScanRequest, RequestHashRequest, ReserveBlobRequest,
-    TouchUploadsRequest,
+    GetUploadRequest, ListBlobsRequest, ListReplicasOfNodeRequest, OpenBlobForReadRequest,
+    ReapStorageRequest, RecordHashRequest, RenewLeasesRequest, ReportReplicaScanRequest, RequestHashRequest,
+    ReserveBlobRequest, TouchUploadsRequest,
 };
 use sf_store::{blobs, uploads};
 

@@ -3,9 +3,9 @@
 use futures::FutureExt;
 use sf_protos::networks::{
     AssignCarriersRequest, CreateNetworkRequest, DeleteAllNetworksRequest, DeleteNetworkRequest,
-    GetHostIntentRequest, GetInterfaceRequest, GetNetworkRequest, ListAddressesRequest, ListInterfacesRequest,
-    ListNetworksRequest, ListNodeIntentsRequest, NetworkAuditRequest, RenewCarrierSessionRequest,
-    RenewRenderClaimsRequest, ReportRenderRequest, SweepPoolsRequest,
+    GetHostIntentRequest, GetInterfaceRequest, GetNetworkRequest, ListAddressesRequest,
+    ListInterfacesRequest, ListNetworksRequest, ListNodeIntentsRequest, NetworkAuditRequest,
+    RenewCarrierSessionRequest, RenewRenderClaimsRequest, ReportRenderRequest, SweepPoolsRequest,
 };
 use sf_store::networks::{self, interfaces};
 

@@ -18,9 +18,7 @@ use crate::status;
 use crate::table::Table;
 
 pub(super) fn bind(table: Table) -> Table {
-    table
-        .bind_with::<ClaimRendersRequest, _, _>(claim)
-        .bind_with::<GetNetworkIntentRequest, _, _>(intent)
+    table.bind_with::<ClaimRendersRequest, _, _>(claim).bind_with::<GetNetworkIntentRequest, _, _>(intent)
 }
 
 async fn claim(
@@ -45,7 +43,8 @@ async fn take(
     caller: &Caller,
     request: &ClaimRendersRequest,
 ) -> Result<ClaimRendersReply, Status> {
-    let context = Arc::new(caller.transaction(&ClaimRendersRequest::CALL, None, gateway.settings.load_full())?);
+    let context =
+        Arc::new(caller.transaction(&ClaimRendersRequest::CALL, None, gateway.settings.load_full())?);
     let (request, deadline) = (request.clone(), caller.deadline);
     in_place(gateway, caller, move |gateway| async move {
         transaction(&gateway.pool, deadline, |conn| {

@@ -96,6 +96,7 @@ pub async fn hard_delete(conn: &mut Conn, ctx: &TxContext, limit: u32) -> StoreR
     .await?;
     for artifact in &gone {
         metadata::clear(conn, ObjectType::Artifact, &artifact.to_string()).await?;
+        crate::events::drop_low_value(conn, ObjectType::Artifact, &artifact.to_string()).await?;
         sql("DELETE FROM artifacts WHERE uuid = ?").bind(*artifact).run(conn).await?;
     }
     Ok(u32::try_from(gone.len()).unwrap_or(u32::MAX))

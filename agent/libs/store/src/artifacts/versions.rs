@@ -49,6 +49,7 @@ pub(crate) async fn add_version(
         .run(conn)
         .await?;
     references::add(conn, blob, ReferenceKind::ArtifactIndex, held.uuid.as_uuid(), &index_key(index)).await?;
+    sql("UPDATE blobs SET last_used = UTC_TIMESTAMP(6) WHERE uuid = ?").bind(blob).run(conn).await?;
     sql("UPDATE artifacts SET highest_index = ?, row_version = row_version + 1 WHERE uuid = ?")
         .bind(index)
         .bind(held.uuid)

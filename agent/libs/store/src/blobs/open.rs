@@ -10,15 +10,11 @@ use crate::lookup::Viewer;
 use crate::sql::{rows, sql};
 use crate::wire::parse;
 
-/// A blob is marked as used at most this often.
-const LAST_USED_SECONDS: u64 = 3600;
-
 rows! {
     struct Head {
         state: String,
         size: u64,
         sha512: Option<String>,
-        stale: bool,
     }
 
     struct Source {
@@ -39,17 +35,12 @@ pub async fn open_for_read(
     let viewer = Viewer::new(request.caller.as_ref())?;
     let blob: BlobId = parse("blob_uuid", &request.blob_uuid)?;
     reach::require_reachable(conn, &viewer, blob).await?;
-    let head: Option<Head> = sql("SELECT b.state, b.size, h.value AS sha512, \
-         (b.last_used IS NULL OR b.last_used < TIMESTAMPADD(SECOND, -?, UTC_TIMESTAMP(6))) AS stale \
+    let head: Option<Head> = sql("SELECT b.state, b.size, h.value AS sha512 \
          FROM blobs b LEFT JOIN blob_hashes h ON h.blob_uuid = b.uuid AND h.algorithm = 'sha512' WHERE b.uuid = ?")
-    .bind(LAST_USED_SECONDS)
     .bind(blob)
     .first_row(conn)
     .await?;
     let head = head.ok_or_else(|| StoreError::missing(ObjectType::Blob, blob))?;
-    if head.stale && head.state == "created" {
-        sql("UPDATE blobs SET last_used = UTC_TIMESTAMP(6) WHERE uuid = ?").bind(blob).run(conn).await?;
-    }
     let sources: Vec<Source> = sql("SELECT CAST(p.node_uuid AS CHAR) AS node_uuid, n.fqdn AS node_name, \
          CAST(n.mesh_ip AS CHAR) AS mesh_ip FROM blob_replicas p JOIN nodes n ON n.uuid = p.node_uuid \
          WHERE p.blob_uuid = ? AND p.state IN ('present', 'suspect') AND n.state NOT IN ('error', 'deleted') \

@@ -48,6 +48,7 @@ pub async fn hard_delete(conn: &mut Conn, ctx: &TxContext, limit: u32) -> StoreR
     .await?;
     for blob in &gone {
         metadata::clear(conn, ObjectType::Blob, &blob.to_string()).await?;
+        crate::events::drop_low_value(conn, ObjectType::Blob, &blob.to_string()).await?;
         sql("DELETE FROM blob_references WHERE blob_uuid = ?").bind(*blob).run(conn).await?;
         sql("DELETE FROM url_validators WHERE blob_uuid = ?").bind(*blob).run(conn).await?;
         sql("DELETE FROM blobs WHERE uuid = ?").bind(*blob).run(conn).await?;

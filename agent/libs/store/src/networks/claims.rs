@@ -118,6 +118,18 @@ pub async fn renew_claims(
     Ok(RenewRenderClaimsReply { lost })
 }
 
+/// Those of the nodes for which something is due: one query serves every daemon that waits at a gateway.
+///
+/// # Errors
+/// Those of the database.
+pub async fn nodes_with_renders(conn: &mut Conn, nodes: &[NodeId]) -> StoreResult<Vec<NodeId>> {
+    sql("SELECT DISTINCT node_uuid AS value FROM network_render_requests WHERE not_before <= UTC_TIMESTAMP(6) \
+         AND (claim_token IS NULL OR claimed_until <= UTC_TIMESTAMP(6)) AND node_uuid IN ")
+    .list(nodes.iter().copied())
+    .values(conn)
+    .await
+}
+
 #[expect(clippy::cast_precision_loss, reason = "ages far below 2^52 microseconds")]
 fn view(row: Due) -> RenderClaim {
     RenderClaim {

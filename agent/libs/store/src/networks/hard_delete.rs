@@ -23,6 +23,7 @@ pub async fn hard_delete(conn: &mut Conn, ctx: &TxContext, limit: u32) -> StoreR
     .await?;
     for interface in &interfaces {
         metadata::clear(conn, ObjectType::Interface, &interface.to_string()).await?;
+        crate::events::drop_low_value(conn, ObjectType::Interface, &interface.to_string()).await?;
         sql("DELETE FROM network_interfaces WHERE uuid = ?").bind(*interface).run(conn).await?;
     }
     let networks: Vec<NetworkId> = sql("SELECT n.uuid AS value FROM networks n WHERE n.state = 'deleted' \
@@ -36,6 +37,7 @@ pub async fn hard_delete(conn: &mut Conn, ctx: &TxContext, limit: u32) -> StoreR
     .await?;
     for network in &networks {
         metadata::clear(conn, ObjectType::Network, &network.to_string()).await?;
+        crate::events::drop_low_value(conn, ObjectType::Network, &network.to_string()).await?;
         sql("DELETE FROM network_node_renders WHERE network_uuid = ?").bind(*network).run(conn).await?;
         sql("DELETE FROM network_render_requests WHERE network_uuid = ?").bind(*network).run(conn).await?;
         sql("DELETE FROM networks WHERE uuid = ?").bind(*network).run(conn).await?;

@@ -23,7 +23,7 @@ mod view;
 pub use addresses::list_addresses;
 pub use audit::{audit, sweep_pools};
 pub use carriers::assign_carriers;
-pub use claims::{claim_renders, renew_claims};
+pub use claims::{claim_renders, nodes_with_renders, renew_claims};
 pub use create::create;
 pub use delete::{delete, delete_all};
 pub use floating::{Floating, bootstrap_floating};

@@ -29,7 +29,7 @@ if [ -d "$data/mariadb/data" ] || [ -f "$data/standalone.json" ]; then
 fi
 
 say "3/3 what is left in the kernel, and $data"
-"$binary" net-cleanup --data-dir "$data"
+"$binary" net-cleanup --config-dir "$data/etc"
 if grep -q " $data" /proc/self/mounts; then
     awk -v data="$data" 'index($2, data) == 1 {print $2}' /proc/self/mounts | sort -r | xargs -r -n 1 umount
 fi

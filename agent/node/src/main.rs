@@ -8,6 +8,7 @@ mod cli;
 mod ctl;
 mod daemons;
 mod failure;
+mod net_cleanup;
 mod probe;
 mod run;
 mod standalone;

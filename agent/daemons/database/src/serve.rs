@@ -85,11 +85,11 @@ impl Server {
         );
         tasks.spawn_loop(
             "settings",
-            refresh::settings(gateway.clone(), self.fqdn, shutdown.clone(), liveness),
+            refresh::settings(gateway.clone(), self.fqdn, shutdown.clone(), liveness.clone()),
         );
         tasks.spawn_loop(
             "look-for-work",
-            refresh::look_for_work(gateway.clone(), shutdown.clone(), liveness.clone()),
+            refresh::look_for_work(gateway.clone(), shutdown.clone(), liveness),
         );
         let ending = {
             let (gateway, shutdown) = (gateway.clone(), shutdown.clone());

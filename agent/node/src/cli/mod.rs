@@ -12,7 +12,7 @@ use sf_model::DaemonName;
 use crate::answer::{Answer, Outcome, table};
 use crate::ctl::{self, Ctl};
 use crate::failure::{Exit, Failure};
-use crate::{daemons, probe, run, standalone, version};
+use crate::{daemons, net_cleanup, probe, run, standalone, version};
 pub(crate) use keys::KeyOverrides;
 
 /// The agent of a node: runs its daemons.
@@ -74,6 +74,8 @@ enum NodeCommand {
         #[arg(long)]
         fresh: bool,
     },
+    /// Remove every device, namespace and nftables table of ours from this node. Its daemons must not run.
+    NetCleanup,
     /// The operator's command line.
     #[command(name = "sf-ctl", alias = "ctl")]
     SfCtl {
@@ -140,6 +142,7 @@ fn execute(command: NodeCommand, common: &Common) -> Outcome {
             let config = load_node(&sources).ok().map(|loaded| loaded.config);
             probe::run(config.as_ref(), fresh).map(Some)
         }
+        NodeCommand::NetCleanup => net_cleanup::run(&load_node(&sources)?.config).map(Some),
         NodeCommand::SfCtl { command } => ctl::execute(command, common).map(Some),
     }
 }

@@ -1,0 +1,53 @@
+"""The database is frozen for thirty seconds while events are produced: nothing is lost, nothing is stored twice."""
+
+import os
+import signal
+import time
+
+from cloud import until
+
+FROZEN_SECONDS = 30
+
+
+def test_a_frozen_database_loses_no_event(cloud, tenant, network, guest):
+    uuid = guest["uuid"]
+    pid = cloud.qemu_pid(uuid)
+    until("spools are empty", lambda: cloud.metrics("eventlog_spool_depth") == 0)
+    dropped = cloud.metrics("eventlog_spool_dropped_total") or 0
+    before = power_events(tenant, uuid)
+
+    os.kill(cloud.mariadb_pid(), signal.SIGSTOP)
+    switched = 0
+    depths = []
+    statuses = set()
+    try:
+        frozen_until = time.monotonic() + FROZEN_SECONDS
+        while time.monotonic() < frozen_until:
+            # Each of these makes libvirt report, and sf-queues record, one change of power.
+            cloud.virsh("suspend", f"sf:{uuid}")
+            cloud.virsh("resume", f"sf:{uuid}")
+            switched += 1
+            depths.append(cloud.metrics("eventlog_spool_depth"))
+            statuses.add(cloud.status("/instances"))
+            time.sleep(0.5)
+    finally:
+        os.kill(cloud.mariadb_pid(), signal.SIGCONT)
+
+    assert switched >= 10
+    assert max(depths) > 0 and depths[-1] >= max(depths) / 2, f"the spool grew: {depths}"
+    assert 503 in statuses, f"requests were answered honestly: {statuses}"
+    assert cloud.qemu_pid(uuid) == pid, "the guest went on"
+    until("the spool drains", lambda: cloud.metrics("eventlog_spool_depth") == 0, 120)
+    assert (cloud.metrics("eventlog_spool_dropped_total") or 0) == dropped
+    until("the API serves again", lambda: cloud.status("/readyz") == 200, 60)
+    until("every change was recorded", lambda: power_events(tenant, uuid) - before >= 2 * switched, 60)
+    assert power_events(tenant, uuid) - before == 2 * switched
+    # The identifier is the primary key: an event stored twice under one identifier cannot exist; under two, it would show above.
+    assert cloud.count("SELECT COUNT(*) - COUNT(DISTINCT event_uuid) FROM events") == 0
+    assert cloud.count("SELECT COUNT(*) FROM event_objects o LEFT JOIN events e USING (event_uuid) WHERE e.event_uuid IS NULL") == 0
+
+
+def power_events(tenant, uuid):
+    """Pauses and resumptions that somebody outside caused, as the event log tells them."""
+    events = tenant.get_instance_events(uuid, limit=1000)
+    return sum("detected" in event["message"] and ("pause" in event["message"] or "resume" in event["message"]) for event in events)

@@ -1,5 +1,7 @@
 //! Stage one against real files: precedence, homes of keys, and that everything wrong is reported at once.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
+
 use std::fs;
 use std::path::Path;
 

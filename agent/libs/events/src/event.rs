@@ -170,7 +170,11 @@ fn fit_message(message: &str) -> String {
 
 /// The longest prefix of at most `bytes` bytes that ends at a character.
 fn cut(text: &str, bytes: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
+    if text.len() <= bytes {
+        return text;
+    }
+    let end = (0..=bytes).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    text.get(..end).unwrap_or_default()
 }
 
 #[cfg(test)]

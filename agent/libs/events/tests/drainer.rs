@@ -1,5 +1,7 @@
 //! The drainer against a tier with faults: nothing is lost, nothing blocks the line, order is kept.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
+
 mod common;
 
 use std::sync::Arc;

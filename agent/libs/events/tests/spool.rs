@@ -1,5 +1,13 @@
 //! The spool against crashes, damage, limits and a model.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test may fail loudly"
+)]
+
 mod common;
 
 use std::collections::{BTreeSet, VecDeque};

@@ -1,6 +1,8 @@
 //! The client against real gRPC servers with faults: retries go elsewhere, deadlines are told, repeated attempts are
 //! recognisable, and nothing but an answer counts as an answer.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
+
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

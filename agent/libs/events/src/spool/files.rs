@@ -121,9 +121,9 @@ fn rename_if_there(from: &Path, to: &Path) -> Result<(), SpoolError> {
 fn warn_if_remote(directory: &Path) {
     const FUSE: statfs::FsType = statfs::FsType(0x6573_5546);
     const CIFS: statfs::FsType = statfs::FsType(0xff53_4d42);
-    if let Ok(found) = statfs(directory) {
-        if [statfs::NFS_SUPER_MAGIC, FUSE, CIFS].contains(&found.filesystem_type()) {
-            tracing::warn!(path = %directory.display(), "the event spool is on a remote or user-space file system; move spool_path to a local disk");
-        }
+    if let Ok(found) = statfs(directory)
+        && [statfs::NFS_SUPER_MAGIC, FUSE, CIFS].contains(&found.filesystem_type())
+    {
+        tracing::warn!(path = %directory.display(), "the event spool is on a remote or user-space file system: move spool_path");
     }
 }

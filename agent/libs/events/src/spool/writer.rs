@@ -93,11 +93,11 @@ impl Writer {
         self.sync_if_due(shared);
         gauges::bytes(files::disk_bytes(&shared.options.directory));
         let version = data_version(&self.connection);
-        if version != self.data_version {
-            if let Ok(depth) = store::count(&self.connection) {
-                shared.limits.set(depth);
-                shared.arrived.notify_one();
-            }
+        if version != self.data_version
+            && let Ok(depth) = store::count(&self.connection)
+        {
+            shared.limits.set(depth);
+            shared.arrived.notify_one();
         }
         self.data_version = version;
     }

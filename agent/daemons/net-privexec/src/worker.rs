@@ -66,6 +66,10 @@ impl Worker {
         let _alone = self.network(intent.network);
         self.applied.check(intent)?;
         let host = self.host()?;
+        if !intent.present || intent.carrier.is_none() {
+            // Open sockets would keep a namespace alive beyond its deletion.
+            self.services.close(intent.network);
+        }
         let report = match self.with_root(|root| render(root, &*self.spaces, &host, intent)) {
             Err(NetError::HostNotRendered | NetError::Kernel(_)) => {
                 let host = self.render_host(&host.intent.clone())?;
@@ -73,9 +77,6 @@ impl Worker {
             }
             outcome => outcome?,
         };
-        if !intent.present || intent.carrier.is_none() {
-            self.services.close(intent.network);
-        }
         self.applied.record(intent);
         Ok(report)
     }

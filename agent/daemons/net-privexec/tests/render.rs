@@ -1,4 +1,11 @@
 //! The renderer against the real kernel.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "helpers of tests fail the test, and a skipped test says so"
+)]
 
 mod support;
 
@@ -211,6 +218,9 @@ fn floating_and_routed_addresses() {
     });
 }
 
+/// What is wrong, and how it is made wrong.
+type Case<'a> = (&'a str, &'a dyn Fn(&mut pb::NetworkIntent));
+
 #[test]
 fn old_and_wrong_intents_are_refused() {
     isolated(|| {
@@ -226,7 +236,7 @@ fn old_and_wrong_intents_are_refused() {
         let carrier = |intent: &mut pb::NetworkIntent, change: &dyn Fn(&mut pb::CarrierPart)| {
             change(intent.carrier.as_mut().unwrap());
         };
-        let cases: [(&str, &dyn Fn(&mut pb::NetworkIntent)); 9] = [
+        let cases: [Case<'_>; 9] = [
             ("vxid", &|intent| intent.vxid = 15),
             ("uuid", &|intent| intent.network_uuid = "../../etc".into()),
             ("presence", &|intent| intent.presence = 0),

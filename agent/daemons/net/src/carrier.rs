@@ -8,6 +8,7 @@ use sf_protos::networks::RenewCarrierSessionRequest;
 use sf_runtime::{Loop, Pass};
 
 use crate::error::NetError;
+use crate::host;
 use crate::state::State;
 
 /// Renews the session until shutdown. A node that may not carry tells so and nothing else.
@@ -25,6 +26,10 @@ pub(crate) async fn run(state: State) {
 async fn renew(state: &State, epoch: &AtomicU64) -> Result<(), NetError> {
     if !state.context.config.carrier_eligible {
         return Ok(());
+    }
+    if !state.shared.may_carry.load(Ordering::Relaxed) {
+        // At start nobody else may have rendered the host yet, and users wait for a carrier.
+        host::render(state).await?;
     }
     let eligible = state.shared.may_carry.load(Ordering::Relaxed);
     let request = RenewCarrierSessionRequest {

@@ -12,7 +12,7 @@ use sf_runtime::{RequestContext, context};
 use tokio::sync::mpsc;
 
 use crate::record::{self, Reason};
-use crate::render;
+use crate::render::{self, Failed};
 use crate::state::State;
 
 /// How long one poll waits for work.
@@ -103,7 +103,13 @@ async fn work(state: &State, job: &Job) {
         }
         Err(error) => {
             record::failed(state, job.network, error);
-            render::report(state, job.network, &job.token, Err((error, job.claim.min_generation))).await
+            render::report(
+                state,
+                job.network,
+                &job.token,
+                Err((error, job.claim.min_generation, Failed::Error)),
+            )
+            .await
         }
     };
     if let Err(error) = reported {

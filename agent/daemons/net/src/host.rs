@@ -1,5 +1,6 @@
 //! Rendering the node itself.
 
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use sf_gateway::CallClass;
@@ -50,10 +51,23 @@ fn localise(state: &State, mut intent: HostIntent) -> HostIntent {
     intent.node_uuid = state.node_uuid();
     intent.mesh_ip = config.node_mesh_ip.to_string();
     intent.mesh_nic = config.node_mesh_nic.clone().unwrap_or_default();
+    // Only the node knows how wide its mesh is.
+    intent.protected_cidrs.extend(mesh_subnet(config.node_mesh_ip));
     intent.egress = intent.egress.filter(|_| config.carrier_eligible);
     if let Some(egress) = &mut intent.egress {
         egress.nic = config.node_egress_nic.clone().unwrap_or_default();
         egress.nic_dedicated = config.node_egress_nic_dedicated;
     }
     intent
+}
+
+/// The block of the interface that holds the mesh address.
+fn mesh_subnet(mesh_ip: IpAddr) -> Option<String> {
+    let interfaces = nix::ifaddrs::getifaddrs().ok()?;
+    interfaces.into_iter().find_map(|interface| {
+        let address = interface.address?.as_sockaddr_in()?.ip();
+        let mask = interface.netmask?.as_sockaddr_in()?.ip();
+        let prefix = u32::from(mask).count_ones();
+        (IpAddr::V4(address) == mesh_ip).then(|| format!("{address}/{prefix}"))
+    })
 }

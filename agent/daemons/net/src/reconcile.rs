@@ -5,7 +5,7 @@ mod cooldown;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -21,19 +21,23 @@ use sf_runtime::{Loop, LoopTick, Pass};
 use crate::error::NetError;
 use crate::host;
 use crate::record::{self, Reason};
-use crate::render;
+use crate::render::{self, Failed};
 use crate::state::State;
 use crate::stray::{Strays, Verdict};
 use cooldown::Cooldowns;
 
 /// Deviation of the interval, so that nodes do not march in step.
 const JITTER: Duration = Duration::from_secs(5);
+/// Pause until the first pass succeeded: the worker or the database may come up a little later.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
 /// Passes may take long on a node with many networks; every network ticks.
 const SILENCE: Duration = Duration::from_secs(120);
 
 /// What passes remember of each other: only when to leave something alone.
 #[derive(Default)]
 struct Memory {
+    /// One pass came to its end since the start.
+    passed: AtomicBool,
     cooldowns: Mutex<Cooldowns>,
     strays: Mutex<Strays>,
 }
@@ -42,7 +46,11 @@ struct Memory {
 pub(crate) async fn run(state: State) {
     let memory = Arc::new(Memory::default());
     let cluster = state.context.cluster.clone();
+    let remembered = memory.clone();
     let interval = move || {
+        if !remembered.passed.load(Ordering::Relaxed) {
+            return FIRST_RETRY;
+        }
         let base = cluster.current().network_reconcile_interval;
         base.saturating_sub(JITTER) + (JITTER * 2).mul_f64(rand::rng().random_range(0.0..1.0))
     };
@@ -75,6 +83,7 @@ async fn pass(state: &State, memory: &Memory, tick: &LoopTick) -> Result<(), Net
     counts.publish();
     let claimed = intents.iter().filter_map(|intent| intent.network_uuid.parse().ok()).collect();
     strays(state, memory, &inventory.networks, &claimed).await;
+    memory.passed.store(true, Ordering::Relaxed);
     Ok(())
 }
 
@@ -141,6 +150,9 @@ async fn one(state: &State, memory: &Memory, intent: &NodeIntent, counts: &mut C
             if failures == circuit {
                 record::quiesced(state, network, failures);
             }
+            let outcome = if failures >= circuit { Failed::Quiesced } else { Failed::Error };
+            // Only a database that answers can be told; the next pass finds the same otherwise.
+            let _ = render::report(state, network, "", Err((&error, intent.generation, outcome))).await;
         }
     }
 }

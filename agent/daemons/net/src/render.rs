@@ -23,6 +23,15 @@ pub(crate) struct Rendered {
     pub(crate) changes: usize,
 }
 
+/// How a failure is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// It will be tried again soon.
+    Error,
+    /// It failed so often that it rests.
+    Quiesced,
+}
+
 /// Reads the newest intent of a network and renders it.
 pub(crate) async fn newest(state: &State, network: NetworkId, reason: Reason) -> Result<Rendered, NetError> {
     let intent = fetch(state, network).await?;
@@ -74,7 +83,7 @@ pub(crate) async fn report(
     state: &State,
     network: NetworkId,
     claim_token: &str,
-    outcome: Result<&Rendered, (&NetError, u64)>,
+    outcome: Result<&Rendered, (&NetError, u64, Failed)>,
 ) -> Result<ReportRenderReply, NetError> {
     let mut request = ReportRenderRequest {
         context: Some(state.context.gateway.mutation()),
@@ -89,9 +98,12 @@ pub(crate) async fn report(
             request.outcome = rendered.outcome.to_owned();
             request.changes = u32::try_from(rendered.changes).unwrap_or(u32::MAX);
         }
-        Err((error, generation)) => {
+        Err((error, generation, failed)) => {
             request.generation = generation;
-            request.outcome = "error".to_owned();
+            request.outcome = match failed {
+                Failed::Error => "error".to_owned(),
+                Failed::Quiesced => "quiesced".to_owned(),
+            };
             request.error_code = Some(error.code().to_owned());
             request.error_message = Some(error.to_string());
         }

@@ -102,7 +102,7 @@ fn wait(
 
 fn summary(target: Ipv4Addr, report: &PingReport, times: &[Duration], elapsed: Duration) -> Vec<String> {
     let lost = report.sent - report.received;
-    let percent = if report.sent == 0 { 0 } else { lost * 100 / report.sent };
+    let percent = (lost * 100).checked_div(report.sent).unwrap_or(0);
     let mut lines = vec![
         String::new(),
         format!("--- {target} ping statistics ---"),

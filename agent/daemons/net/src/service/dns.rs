@@ -142,3 +142,72 @@ pub(super) async fn write_message(stream: &mut TcpStream, message: &[u8]) -> std
 fn count(outcome: &'static str) {
     metrics::counter!("sf_net_dns_queries_total", "outcome" => outcome).increment(1);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use sf_netstate::intent::Dns;
+
+    use super::*;
+    use crate::privexec::Privexec;
+
+    /// Asks for the address of `web`.
+    const QUERY: [u8; 21] = [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 3, b'w', b'e', b'b', 0, 0, 1, 0, 1];
+
+    fn server(addresses: u8) -> Server {
+        let records = (0..addresses).map(|n| ("web".to_owned(), Ipv4Addr::new(10, 0, 0, n))).collect();
+        let data =
+            Dns { zone: "tenant.shakenfist".into(), records, forwarders: vec![Ipv4Addr::LOCALHOST.into()] };
+        let zone = Zone::new("10.0.0.0/24".parse().unwrap(), &data);
+        let nowhere = Privexec::new(std::path::Path::new("/nonexistent/net-privexec.sock"));
+        let forwarder = Forwarder::new(sf_model::NetworkId::random(), nowhere);
+        Server::new(Arc::new(ArcSwap::from_pointee(zone)), forwarder)
+    }
+
+    async fn ask(server: Server, query: &[u8]) -> Vec<u8> {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let running = tokio::spawn(server.run_udp(socket));
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.send_to(query, address).await.unwrap();
+        let mut buffer = vec![0; 4_096];
+        let length = client.recv(&mut buffer).await.unwrap();
+        running.abort();
+        buffer.truncate(length);
+        buffer
+    }
+
+    #[tokio::test]
+    async fn datagrams_are_answered_from_the_newest_snapshot() {
+        let answer = ask(server(1), &QUERY).await;
+        assert_eq!((&answer[..2], answer[7]), (&[0, 7][..], 1), "one answer to query 7");
+        let replaced = server(1);
+        replaced.zone.store(server(2).zone.load_full());
+        assert_eq!(ask(replaced, &QUERY).await[7], 2);
+    }
+
+    #[tokio::test]
+    async fn what_datagrams_cannot_carry_comes_over_a_stream() {
+        let cut = ask(server(100), &QUERY).await;
+        assert_eq!(cut[2] & 2, 2, "the answer says that it is cut");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let running = tokio::spawn(server(100).run_tcp(listener));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        for _ in 0..2 {
+            write_message(&mut stream, &QUERY).await.unwrap();
+            let whole = read_message(&mut stream).await.unwrap();
+            assert_eq!((whole[2] & 2, whole[7]), (0, 100));
+        }
+        running.abort();
+    }
+
+    #[tokio::test]
+    async fn without_a_resolver_the_client_is_told() {
+        let mut query = QUERY.to_vec();
+        query.splice(16..17, [3, b'c', b'o', b'm', 0]);
+        let answer = ask(server(1), &query).await;
+        assert_eq!(answer[3] & 0x0f, 2, "SERVFAIL");
+    }
+}

@@ -137,10 +137,10 @@ fn client(message: &Message) -> Option<MacAddress> {
 
 fn answer_request(request: &Incoming<'_>, reservation: Option<&Reservation>) -> Outcome {
     let options = request.message.opts();
-    if let Some(DhcpOption::ServerIdentifier(server)) = options.get(OptionCode::ServerIdentifier) {
-        if *server != request.snapshot.gateway {
-            return Outcome::Silent("other-server");
-        }
+    if let Some(DhcpOption::ServerIdentifier(server)) = options.get(OptionCode::ServerIdentifier)
+        && *server != request.snapshot.gateway
+    {
+        return Outcome::Silent("other-server");
     }
     let asked = match options.get(OptionCode::RequestedIpAddress) {
         Some(DhcpOption::RequestedIpAddress(address)) => *address,

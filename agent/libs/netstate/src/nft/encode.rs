@@ -226,7 +226,7 @@ fn type_id(fields: &[Field]) -> u32 {
 
 fn fields_len(fields: &[Field]) -> u32 {
     match fields {
-        [one] => one.len(),
-        many => many.iter().map(|field| field.padded_len()).sum(),
+        [one] => one.width(),
+        many => many.iter().map(|field| field.padded_width()).sum(),
     }
 }

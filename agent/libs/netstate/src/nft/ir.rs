@@ -71,7 +71,7 @@ impl Field {
     }
 
     /// Bytes of the field in a concatenation: whole registers of four.
-    pub fn padded_len(self) -> u32 {
+    pub fn padded_width(self) -> u32 {
         match self {
             Self::Ipv4 | Self::Protocol | Self::Port => 4,
             Self::Ether => 8,
@@ -80,7 +80,7 @@ impl Field {
     }
 
     /// Bytes of the field alone.
-    pub fn len(self) -> u32 {
+    pub fn width(self) -> u32 {
         match self {
             Self::Ipv4 => 4,
             Self::Ether => 6,

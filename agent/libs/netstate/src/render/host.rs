@@ -65,12 +65,7 @@ pub fn render_host(root: &mut Sockets, intent: &HostIntent) -> Result<Host, NetE
     let all = link::list(&mut root.route, false)?;
     let addresses = addr::addresses(&mut root.route)?;
     let mesh = mesh_link(intent, &all, &addresses)?;
-    if !intent.protected.iter().any(|block| block.contains(&intent.mesh_ip)) {
-        return Err(NetError::InvalidIntent(format!(
-            "the protected set lacks the mesh subnet of {}",
-            intent.mesh_ip
-        )));
-    }
+    check_protected(intent, mesh, &addresses)?;
     let mut host = Host {
         mesh_index: mesh.index,
         mesh_mtu: mesh.mtu,
@@ -134,6 +129,23 @@ fn mesh_link<'a>(
             intent.mesh_ip
         ))
     })
+}
+
+/// The part of the protected set that comes from the node itself cannot be left out by whoever asks.
+fn check_protected(
+    intent: &HostIntent,
+    mesh: &ObservedLink,
+    addresses: &[(u32, IpNet)],
+) -> Result<(), NetError> {
+    let own = addresses.iter().find_map(|(index, net)| match net {
+        IpNet::V4(net) if *index == mesh.index && net.addr() == intent.mesh_ip => Some(*net),
+        _ => None,
+    });
+    let subnet = own.unwrap_or_else(|| intent.mesh_ip.into()).trunc();
+    if intent.protected.iter().any(|block| block.contains(&subnet)) {
+        return Ok(());
+    }
+    Err(NetError::InvalidIntent(format!("the protected set lacks {subnet}, the node's mesh subnet")))
 }
 
 fn render_egress(

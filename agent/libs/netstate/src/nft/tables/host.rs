@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{address_set, block_set, key, triple};
-use crate::intent::{EgressMode, HostIntent};
+use crate::intent::{EgressHost, EgressMode, HostIntent};
 use crate::nft::expr::{Expr, Meta};
 use crate::nft::ir::{
     Base, ChainSpec, Element, Elements, Field, RuleSpec, SetSpec, TableFamily, TableSpec, hook,
@@ -92,14 +92,14 @@ fn input(host: &HostIntent, links: &HostLinks) -> Vec<RuleSpec> {
         rule("mesh-self", [interface(Meta::IifName, "lo"), vxlan(), accept()]),
         rule("mesh", [vxlan(), drop_counted()]),
     ];
-    if let Some(egress) = host.egress.as_ref().filter(|_| !links.egress_bridge.is_empty()) {
-        if egress.mode != EgressMode::Bridged {
-            let from = || interface(Meta::IifName, &links.egress_bridge);
-            let echo = [ipv4(), protocol(ICMP), icmp_type(ICMP_ECHO), destination_is(egress.router)].concat();
-            rules.push(rule("egress-established", [from(), established(), accept()]));
-            rules.push(rule("egress-echo", [from(), echo, accept()]));
-            rules.push(rule("egress", [from(), drop_counted()]));
-        }
+    // A bridged egress NIC is the operator's segment; the host's own policy applies there.
+    let routed = |egress: &&EgressHost| egress.mode != EgressMode::Bridged && !links.egress_bridge.is_empty();
+    if let Some(egress) = host.egress.as_ref().filter(routed) {
+        let from = || interface(Meta::IifName, &links.egress_bridge);
+        let echo = [ipv4(), protocol(ICMP), icmp_type(ICMP_ECHO), destination_is(egress.router)].concat();
+        rules.push(rule("egress-established", [from(), established(), accept()]));
+        rules.push(rule("egress-echo", [from(), echo, accept()]));
+        rules.push(rule("egress", [from(), drop_counted()]));
     }
     rules
 }

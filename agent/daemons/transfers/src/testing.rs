@@ -1,4 +1,11 @@
 //! A service over a temporary store whose database does not answer: enough for everything that must work without one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail loudly"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +26,7 @@ pub(crate) const SEED: &str = "a seed of tests, long enough to be one";
 /// The service and what it stands on.
 pub(crate) struct Rig {
     pub(crate) service: Arc<Service>,
-    pub(crate) root: tempfile::TempDir,
+    _root: tempfile::TempDir,
 }
 
 /// A service on loopback with these keys of the cluster besides the seed.
@@ -53,5 +60,5 @@ pub(crate) fn rig(cluster: &[(&str, &str)]) -> Rig {
         status: StatusLine::new("sf-transfers"),
         incarnation: IncarnationId::random(),
     };
-    Rig { service: Arc::new(Service::new(ctx, store)), root }
+    Rig { service: Arc::new(Service::new(ctx, store)), _root: root }
 }

@@ -19,7 +19,7 @@ use crate::layout::{OPEN_MODE, SEALED_MODE, Store};
 #[derive(Debug)]
 pub struct Staged {
     store: Store,
-    journal: Journal,
+    journal: Box<Journal>,
     source: PathBuf,
 }
 
@@ -41,7 +41,7 @@ impl Staged {
     pub fn begin(store: &Store, journal: Journal) -> Result<(Self, File), StoreError> {
         journal.save(store)?;
         let source = store.partial(journal.purpose, journal.blob);
-        let staged = Self { store: store.clone(), journal, source };
+        let staged = Self { store: store.clone(), journal: Box::new(journal), source };
         match staged.open() {
             Ok(file) => Ok((staged, file)),
             Err(error) => {
@@ -75,7 +75,7 @@ impl Staged {
     pub fn adopt_upload(store: &Store, upload: UploadId, mut journal: Journal) -> Result<Self, StoreError> {
         journal.upload = Some(upload);
         journal.save(store)?;
-        Ok(Self { store: store.clone(), source: store.upload(upload), journal })
+        Ok(Self { store: store.clone(), source: store.upload(upload), journal: Box::new(journal) })
     }
 
     /// Takes a file that another program has put into the staging directory under this blob's name.
@@ -84,7 +84,11 @@ impl Staged {
     /// The journal cannot be written.
     pub fn adopt_partial(store: &Store, journal: Journal) -> Result<Self, StoreError> {
         journal.save(store)?;
-        Ok(Self { store: store.clone(), source: store.partial(journal.purpose, journal.blob), journal })
+        Ok(Self {
+            store: store.clone(),
+            source: store.partial(journal.purpose, journal.blob),
+            journal: Box::new(journal),
+        })
     }
 
     /// The journal as last saved.
@@ -151,7 +155,7 @@ impl Sealed {
             Some(upload) => store.upload(upload),
             None => store.partial(journal.purpose, journal.blob),
         };
-        Self(Staged { store: store.clone(), journal, source }, facts)
+        Self(Staged { store: store.clone(), journal: Box::new(journal), source }, facts)
     }
 
     /// The blob.
@@ -204,7 +208,7 @@ impl Published {
             Some(upload) => store.upload(upload),
             None => store.partial(journal.purpose, journal.blob),
         };
-        Self(Staged { store: store.clone(), journal, source }, facts)
+        Self(Staged { store: store.clone(), journal: Box::new(journal), source }, facts)
     }
 
     /// The blob.

@@ -263,10 +263,7 @@ mod tests {
     #[tokio::test]
     async fn the_writers_error_reaches_the_reader() {
         let path = Path::new("/dev/full");
-        let Ok(file) = File::options().write(true).open(path) else {
-            eprintln!("skipped: /dev/full is not here");
-            return;
-        };
+        let file = File::options().write(true).open(path).unwrap();
         let mut pipeline = Pipeline::start(file, path, 0, HasherSet::new(&[Algorithm::Blake3])).unwrap();
         let chunk = vec![1; BUFFER_BYTES];
         let error = loop {

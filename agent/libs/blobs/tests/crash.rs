@@ -1,5 +1,12 @@
 //! `SIGKILL` after every step of the commit sequence, for every producer, with real files. A child process (this test
 //! binary again) walks the sequence up to a step and dies there; the parent then does what a restart does.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail loudly"
+)]
 
 use std::env;
 use std::fs;
@@ -101,7 +108,12 @@ fn crash(purpose: Purpose, step: &str) -> Aftermath {
         child.env("SF_CRASH_UPLOAD", upload.to_string());
     }
     let output = child.output().unwrap();
-    assert_eq!(output.status.signal(), Some(9), "{purpose} {step}: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.signal(),
+        Some(9),
+        "{purpose} {step}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Aftermath { root, store, blob, upload }
 }
 
@@ -137,14 +149,18 @@ fn every_step_of_every_producer() {
                 "published" => commit(&after, recovered, &what),
                 "sealed" if purpose != Purpose::Upload => commit(&after, recovered, &what),
                 "half" | "written" if matches!(purpose, Purpose::Pull | Purpose::Fetch) => {
-                    let [Recovered::Kept(journal)] = recovered.as_slice() else { panic!("{what}: {recovered:?}") };
+                    let [Recovered::Kept(journal)] = recovered.as_slice() else {
+                        panic!("{what}: {recovered:?}")
+                    };
                     assert_eq!(journal.verified_offset, 10, "{what}");
                     let partial = fs::read(after.store.partial(purpose, after.blob)).unwrap();
                     assert_eq!(partial, &CONTENT[..10], "{what}: cut back to what is known to be on disk");
                     assert!(matches!(after.recover().as_slice(), [Recovered::Kept(_)]), "{what}: again");
                 }
                 _ => {
-                    let [Recovered::Abort(blob)] = recovered.as_slice() else { panic!("{what}: {recovered:?}") };
+                    let [Recovered::Abort(blob)] = recovered.as_slice() else {
+                        panic!("{what}: {recovered:?}")
+                    };
                     assert_eq!(*blob, after.blob, "{what}");
                     assert!(after.staging_is_empty(), "{what}");
                     assert_eq!(after.replica(), None, "{what}");

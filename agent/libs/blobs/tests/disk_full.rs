@@ -1,4 +1,11 @@
 //! A full disk, on a small tmpfs of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail loudly"
+)]
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -29,7 +36,13 @@ impl SmallDisk {
     fn mount() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_owned();
-        match mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), Some(format!("size={SIZE}").as_str())) {
+        match mount(
+            Some("tmpfs"),
+            &path,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some(format!("size={SIZE}").as_str()),
+        ) {
             Ok(()) => Some(Self { path, _directory: directory }),
             Err(errno) => {
                 eprintln!("skipped: a tmpfs cannot be mounted ({errno})");
@@ -65,7 +78,8 @@ async fn ingest(store: &Store, size: u64, announced: bool) -> Result<(), StoreEr
     };
     match ingested {
         Ok(ingested) => {
-            let sealed = staged.seal(ingested.digests, serde_json::Value::Null).map_err(|(_, error)| error)?;
+            let sealed =
+                staged.seal(ingested.digests, serde_json::Value::Null).map_err(|(_, error)| error)?;
             sealed.publish().map_err(|(_, error)| error)?.committed()
         }
         Err(error) => {

@@ -1,4 +1,11 @@
 //! Uploads as clients use them, on real files.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail loudly"
+)]
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -42,7 +49,8 @@ impl Rig {
     /// Appends as a client that gets its answer.
     async fn send(&self, bytes: &[u8]) -> u64 {
         let length = Some(bytes.len() as u64);
-        let appended = self.append(bytes, AppendOptions { length, ..AppendOptions::default() }).await.unwrap();
+        let appended =
+            self.append(bytes, AppendOptions { length, ..AppendOptions::default() }).await.unwrap();
         appended.receipt.delivered();
         appended.size
     }
@@ -52,7 +60,8 @@ impl Rig {
     }
 
     async fn blake3(&self) -> String {
-        let committing = self.uploads.begin_commit(self.upload, Arc::new(AtomicBool::new(false))).await.unwrap();
+        let committing =
+            self.uploads.begin_commit(self.upload, Arc::new(AtomicBool::new(false))).await.unwrap();
         committing.digests.get(&Algorithm::Blake3).unwrap().clone()
     }
 }
@@ -205,16 +214,19 @@ async fn lost_and_discarded_uploads() {
 async fn a_second_writer_waits_for_the_first() {
     let rig = rig().await;
     let (sender, body) = tokio::sync::mpsc::channel::<Result<Bytes, Infallible>>(1);
-    let slow = Box::pin(stream::unfold(body, |mut body| async move { body.recv().await.map(|item| (item, body)) }));
+    let slow =
+        Box::pin(stream::unfold(body, |mut body| async move { body.recv().await.map(|item| (item, body)) }));
     sender.send(Ok(Bytes::from_static(b"first"))).await.unwrap();
     let uploads = rig.uploads.clone();
     let upload = rig.upload;
-    let first = tokio::spawn(async move { uploads.append(upload, AppendOptions::default(), LIMITS, slow).await });
+    let first =
+        tokio::spawn(async move { uploads.append(upload, AppendOptions::default(), LIMITS, slow).await });
     // The channel holds one item, so the second send returns only once the first append has begun.
     sender.send(Ok(Bytes::from_static(b"-"))).await.unwrap();
     let uploads = rig.uploads.clone();
-    let second =
-        tokio::spawn(async move { uploads.append(upload, AppendOptions::default(), LIMITS, whole(b"second")).await });
+    let second = tokio::spawn(async move {
+        uploads.append(upload, AppendOptions::default(), LIMITS, whole(b"second")).await
+    });
     tokio::task::yield_now().await;
     drop(sender);
     let first = first.await.unwrap().unwrap();

@@ -245,7 +245,10 @@ impl ImageTable {
 impl Entry {
     fn matches(&self, base: &str, tag: Option<&str>) -> bool {
         match self.pattern.strip_suffix(":*") {
-            Some(any) => any == base,
+            // A bare name fits when the URL can do without a version, or the newest one can be looked up.
+            Some(any) => {
+                any == base && (tag.is_some() || self.latest.is_some() || !self.url.contains("{tag}"))
+            }
             None => match self.pattern.split_once(':') {
                 Some((own, own_tag)) => own == base && tag == Some(own_tag),
                 None => self.pattern == base && tag.is_none(),

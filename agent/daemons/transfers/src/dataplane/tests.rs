@@ -1,4 +1,11 @@
 //! The data plane over real HTTP, with the client that the API uses.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail loudly"
+)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -92,8 +99,14 @@ async fn a_blob_is_read_in_ranges_and_whole() {
     assert!(plane.read(blob, 2_000_000, 5).await.unwrap() == bytes[2_000_000..2_000_005]);
     assert!(plane.read(blob, 2_999_999, 500).await.unwrap() == bytes[2_999_999..]);
     assert!(plane.read(blob, 3_000_000, 0).await.unwrap().is_empty());
-    assert_eq!(refused(&plane.read(blob, 3_000_000, 5).await.unwrap_err()).0, StatusCode::RANGE_NOT_SATISFIABLE);
-    assert_eq!(refused(&plane.read(BlobId::random(), 0, 5).await.unwrap_err()), (StatusCode::NOT_FOUND, "not_here"));
+    assert_eq!(
+        refused(&plane.read(blob, 3_000_000, 5).await.unwrap_err()).0,
+        StatusCode::RANGE_NOT_SATISFIABLE
+    );
+    assert_eq!(
+        refused(&plane.read(BlobId::random(), 0, 5).await.unwrap_err()),
+        (StatusCode::NOT_FOUND, "not_here")
+    );
 }
 
 #[tokio::test]
@@ -122,9 +135,17 @@ async fn an_upload_is_made_filled_cut_and_discarded() {
     let upload = plane.upload().await;
     let plain = AppendOptions::default();
     assert_eq!(plane.append(upload, b"hello", plain).await.unwrap(), 5);
-    assert_eq!(plane.append(upload, b"hello", plain).await.unwrap(), 10, "the first answer arrived, so this is new");
+    assert_eq!(
+        plane.append(upload, b"hello", plain).await.unwrap(),
+        10,
+        "the first answer arrived, so this is new"
+    );
     let told = AppendOptions { previous_undelivered: true, ..plain };
-    assert_eq!(plane.append(upload, b"hello", told).await.unwrap(), 10, "the proxy says that the answer was lost");
+    assert_eq!(
+        plane.append(upload, b"hello", told).await.unwrap(),
+        10,
+        "the proxy says that the answer was lost"
+    );
     let offset = AppendOptions { offset: Some(5), ..plain };
     assert_eq!(plane.append(upload, b"hello", offset).await.unwrap(), 10);
     let wrong = plane.append(upload, b"other", offset).await.unwrap_err();
@@ -134,7 +155,8 @@ async fn an_upload_is_made_filled_cut_and_discarded() {
     assert_eq!(plane.client.upload_size(plane.peer, upload).await.unwrap(), 3);
     let beyond = plane.client.truncate(plane.peer, upload, 4).await.unwrap_err();
     assert_eq!(refused(&beyond), (StatusCode::BAD_REQUEST, "beyond_end"));
-    let large = plane.append(upload, &[0; 4097], AppendOptions { length: Some(4097), ..plain }).await.unwrap_err();
+    let large =
+        plane.append(upload, &[0; 4097], AppendOptions { length: Some(4097), ..plain }).await.unwrap_err();
     assert_eq!(refused(&large).0, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(std::fs::read(plane.rig.service.store.upload(upload)).unwrap(), b"hel");
     plane.client.discard(plane.peer, upload).await.unwrap();
@@ -178,7 +200,8 @@ async fn nothing_opens_without_the_right_token() {
     let object = TokenObject::Blob(blob);
     let here = plane.peer.node;
     let sign = |keys: &TransferKeys, claims: Claims| keys.sign(&claims).unwrap();
-    let claims = |object, purpose, source, destination| Claims::new(object, purpose, source, destination, Utc::now());
+    let claims =
+        |object, purpose, source, destination| Claims::new(object, purpose, source, destination, Utc::now());
     let old = Claims::new(object, TokenPurpose::Read, None, here, Utc::now() - TimeDelta::minutes(5));
     let foreign = TransferKeys::from_seed("another seed");
     let tokens = [
@@ -186,10 +209,22 @@ async fn nothing_opens_without_the_right_token() {
         ("nonsense", "SF-Transfer nonsense".to_owned()),
         ("bearer", format!("Bearer {}", plane.token(object, TokenPurpose::Read))),
         ("expired", format!("SF-Transfer {}", sign(&plane.keys, old))),
-        ("foreign", format!("SF-Transfer {}", sign(&foreign, claims(object, TokenPurpose::Read, None, here)))),
+        (
+            "foreign",
+            format!("SF-Transfer {}", sign(&foreign, claims(object, TokenPurpose::Read, None, here))),
+        ),
         ("other purpose", format!("SF-Transfer {}", plane.token(object, TokenPurpose::Upload))),
-        ("other blob", format!("SF-Transfer {}", plane.token(TokenObject::Blob(BlobId::random()), TokenPurpose::Read))),
-        ("other node", format!("SF-Transfer {}", sign(&plane.keys, claims(object, TokenPurpose::Read, Some(NodeId::random()), here)))),
+        (
+            "other blob",
+            format!("SF-Transfer {}", plane.token(TokenObject::Blob(BlobId::random()), TokenPurpose::Read)),
+        ),
+        (
+            "other node",
+            format!(
+                "SF-Transfer {}",
+                sign(&plane.keys, claims(object, TokenPurpose::Read, Some(NodeId::random()), here))
+            ),
+        ),
     ];
     for (what, token) in tokens {
         let answer = plane.raw(&format!("GET /v1/blobs/{blob} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {token}\r\n\r\n")).await;

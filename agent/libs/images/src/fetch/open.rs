@@ -48,7 +48,7 @@ pub enum Opened {
     /// The file is still the known one.
     NotModified,
     /// The file follows.
-    Body(Body),
+    Body(Box<Body>),
 }
 
 /// A file on its way.
@@ -222,7 +222,7 @@ impl Fetcher {
         let ranges =
             text(headers, http::header::ACCEPT_RANGES).is_some_and(|unit| unit.eq_ignore_ascii_case("bytes"));
         let resumable = validators.if_range().is_some() && (ranges || offset > 0);
-        Ok(Opened::Body(Body {
+        Ok(Opened::Body(Box::new(Body {
             response,
             url,
             validators,
@@ -231,7 +231,7 @@ impl Fetcher {
             size,
             resumable,
             idle: self.idle,
-        }))
+        })))
     }
 }
 

@@ -166,7 +166,7 @@ fn check_size(format: Format, facts: &Facts, rules: &Rules) -> Result<(), Stop> 
         );
     }
     // Raw bytes of any length are a legal upload; formats with a header have no excuse.
-    if !matches!(format, Format::Raw | Format::Iso) && size % 512 != 0 {
+    if !matches!(format, Format::Raw | Format::Iso) && !size.is_multiple_of(512) {
         return refuse(
             "virtual_size",
             format!("it describes a disk of {size} bytes, which is not a multiple of 512"),
@@ -177,9 +177,14 @@ fn check_size(format: Format, facts: &Facts, rules: &Rules) -> Result<(), Stop> 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Building it takes longer than judging it.
+    static CORPUS: LazyLock<Vec<corpus::Case>> = LazyLock::new(corpus::corpus);
 
     const RULES: Rules = Rules { max_virtual_size: 16 << 40, parent: None };
 
@@ -194,9 +199,8 @@ mod tests {
 
     #[test]
     fn every_file_of_the_corpus_gets_its_verdict() {
-        let corpus = corpus::corpus();
-        assert!(corpus.len() >= 60, "only {} files", corpus.len());
-        for case in corpus {
+        assert!(CORPUS.len() >= 60, "only {} files", CORPUS.len());
+        for case in CORPUS.iter() {
             let found = inspect(&case.bytes.as_slice(), &case.rules).unwrap();
             assert_eq!(found.format, case.format, "{}", case.name);
             assert_eq!(
@@ -213,8 +217,7 @@ mod tests {
         #[test]
         fn damaged_images_get_a_verdict(pick in any::<prop::sample::Index>(), cuts in any::<prop::sample::Index>(), cut in any::<bool>(),
                                         edits in prop::collection::vec((0usize..4096, any::<u8>()), 0..12)) {
-            let corpus = corpus::corpus();
-            let mut bytes = corpus[pick.index(corpus.len())].bytes.clone();
+            let mut bytes = CORPUS[pick.index(CORPUS.len())].bytes.clone();
             for (at, value) in edits {
                 if let Some(byte) = bytes.get_mut(at) { *byte = value; }
             }

@@ -98,7 +98,10 @@ fn read_header(fields: Fields<'_>) -> Result<Header, Stop> {
     if version == 3 {
         header.incompatible = fields.be64(72)?;
         header.length = fields.be32(100)?;
-        if header.length < 104 || header.length % 8 != 0 || u64::from(header.length) > header.cluster() {
+        if header.length < 104
+            || !header.length.is_multiple_of(8)
+            || u64::from(header.length) > header.cluster()
+        {
             return refuse("header", format!("a header of {} bytes is not possible", header.length));
         }
         if fields.be32(96)? > 6 {
@@ -231,7 +234,7 @@ fn check_entries(input: &Input<'_>, header: &Header, table: &Extent, tables: &[E
 }
 
 fn aligned(header: &Header, what: &str, offset: u64) -> Result<(), Stop> {
-    if offset % header.cluster() == 0 {
+    if offset.is_multiple_of(header.cluster()) {
         Ok(())
     } else {
         refuse("alignment", format!("its {what} is not aligned to a cluster"))

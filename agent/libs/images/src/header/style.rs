@@ -85,8 +85,8 @@ mod tests {
         put(96, &4u32.to_be_bytes());
         put(100, &104u32.to_be_bytes());
         put(cluster, &(2 * BASE_CLUSTER).to_be_bytes());
-        put(3 * cluster, &(4 * BASE_CLUSTER | 1 << 63).to_be_bytes());
-        put(4 * cluster, &(5 * BASE_CLUSTER | 1 << 63).to_be_bytes());
+        put(3 * cluster, &((4 * BASE_CLUSTER) | (1 << 63)).to_be_bytes());
+        put(4 * cluster, &((5 * BASE_CLUSTER) | (1 << 63)).to_be_bytes());
         bytes
     }
 

@@ -1,4 +1,12 @@
 //! The helper behind its real socket, with the real image tool.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test may fail loudly and says why it is skipped"
+)]
 
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;

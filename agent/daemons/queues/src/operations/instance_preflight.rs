@@ -33,7 +33,7 @@ fn check_space(worker: &Worker, plan: &Plan) -> Result<(), Stop> {
     let needed: u64 =
         plan.disks.iter().filter_map(|disk| disk.size).map(|size| (size.bytes() / FIRST_DAY).max(GIB)).sum();
     let free = statvfs(worker.layout.root())
-        .map(|status| u64::from(status.blocks_available()).saturating_mul(status.fragment_size()))
+        .map(|status| status.blocks_available().saturating_mul(status.fragment_size()))
         .map_err(|error| Stop::defer(format!("the store cannot be measured: {error}")))?;
     if needed > free {
         let (needed, free) = (needed / GIB, free / GIB);

@@ -79,10 +79,10 @@ impl PowerWriter {
 
 /// The newest value wins, but a change of mind that was not written yet is kept.
 fn merge(waiting: &mut HashMap<InstanceId, Waiting>, instance: InstanceId, mut newer: Waiting) {
-    if let Some(older) = waiting.get(&instance) {
-        if newer.record.power_desired.is_none() {
-            newer.record.power_desired.clone_from(&older.record.power_desired);
-        }
+    if let Some(older) = waiting.get(&instance)
+        && newer.record.power_desired.is_none()
+    {
+        newer.record.power_desired.clone_from(&older.record.power_desired);
     }
     waiting.insert(instance, newer);
 }

@@ -71,6 +71,12 @@ pub(crate) async fn run(worker: Arc<Worker>) {
         let full = worker.recovery.full.swap(false, Ordering::Relaxed);
         if let Err(error) = pass(&worker, full).await {
             tracing::info!(%error, "instances could not be compared");
+            if matches!(error, PassError::Hypervisor(HypervisorError::Wedged)) {
+                // Only a new process helps: this loop shows no progress any more, and the watchdog acts on that.
+                tracing::error!("libvirt wedged: too many calls hang");
+                context.status.set("libvirt wedged");
+                return context.shutdown.requested().await;
+            }
             if full {
                 worker.recovery.demand_full();
             }

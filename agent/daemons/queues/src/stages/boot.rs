@@ -95,7 +95,7 @@ fn running_already(plan: &Plan, found: Option<&DomainSummary>) -> Result<Option<
     match &found.identity {
         Some(identity) if identity.cluster == plan.cluster && identity.instance == plan.instance => {
             let current = found.active && identity.placement >= plan.placement_seq;
-            Ok(current.then(|| Booted { boot_id: identity.boot, machine_version: None }))
+            Ok(current.then_some(Booted { boot_id: identity.boot, machine_version: None }))
         }
         _ => Err(Stop::permanent(
             "foreign-domain",
@@ -116,10 +116,10 @@ async fn define(
     if let Some(found) = left_over {
         let same =
             found.defined_spec.is_some() && found.defined_spec == Some(wanted.spec_hash().map_err(render)?);
-        if let (true, Some(identity)) = (same, found.identity) {
-            if identity.placement == plan.placement_seq {
-                return Ok(Booted { boot_id: identity.boot, machine_version: None });
-            }
+        if let (true, Some(identity)) = (same, found.identity)
+            && identity.placement == plan.placement_seq
+        {
+            return Ok(Booted { boot_id: identity.boot, machine_version: None });
         }
     }
     let document = wanted.to_xml().map_err(render)?;

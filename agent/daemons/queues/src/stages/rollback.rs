@@ -18,15 +18,15 @@ pub(crate) async fn remove_from_node(
     instance: InstanceId,
     cluster: ClusterId,
 ) -> Result<(), Stop> {
-    if let Some(host) = &worker.host {
-        if let Some(found) = host.hypervisor.lookup(instance).await? {
-            if found.identity.is_none_or(|identity| identity.cluster != cluster) {
-                let message = "a domain that is not ours holds this instance's name on the node";
-                return Err(Stop::permanent("foreign-domain", message));
-            }
-            stop_domain(worker, &*host.hypervisor, instance).await?;
-            host.hypervisor.undefine(instance).await?;
+    if let Some(host) = &worker.host
+        && let Some(found) = host.hypervisor.lookup(instance).await?
+    {
+        if found.identity.is_none_or(|identity| identity.cluster != cluster) {
+            let message = "a domain that is not ours holds this instance's name on the node";
+            return Err(Stop::permanent("foreign-domain", message));
         }
+        stop_domain(worker, &*host.hypervisor, instance).await?;
+        host.hypervisor.undefine(instance).await?;
     }
     worker.helper().remove_instance_dir(instance).await?;
     Ok(())

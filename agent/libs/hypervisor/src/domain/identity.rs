@@ -37,11 +37,9 @@ pub fn parse_identity(xml: &str) -> Option<DomainIdentity> {
     let mut reader = Reader::from_str(xml);
     loop {
         match reader.read_event().ok()? {
-            Event::Start(element) | Event::Empty(element) => {
-                if element.local_name().as_ref() == "instance" {
-                    if let Some(identity) = from_element(&element) {
-                        return Some(identity);
-                    }
+            Event::Start(element) | Event::Empty(element) if element.local_name().as_ref() == "instance" => {
+                if let Some(identity) = from_element(&element) {
+                    return Some(identity);
                 }
             }
             Event::Eof => return None,

@@ -33,16 +33,17 @@ pub(super) struct Link {
     raw_receiver: Mutex<Option<mpsc::UnboundedReceiver<RawEvent>>>,
 }
 
-/// A raw connection. Dropping the library's type panics when the C call fails, and closing may block, so both happen
-/// on a thread of their own.
+/// A raw connection. The binding closes nothing by itself, closing may block, and it may panic: hence a thread of its
+/// own.
 struct Guarded(Option<Connect>);
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        let Some(connection) = self.0.take() else { return };
+        let Some(mut connection) = self.0.take() else { return };
         let close = move || {
-            if catch_unwind(AssertUnwindSafe(move || drop(connection))).is_err() {
-                tracing::warn!("closing a libvirt connection failed");
+            let closed = catch_unwind(AssertUnwindSafe(|| connection.close()));
+            if !matches!(closed, Ok(Ok(_))) {
+                tracing::debug!("closing a libvirt connection failed");
             }
         };
         let _ = std::thread::Builder::new().name("libvirt-close".into()).spawn(close);

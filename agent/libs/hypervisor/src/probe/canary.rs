@@ -110,6 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
     fn the_sector_boots_under_emulation_on_both_machines() {
         let qemu = Path::new("/usr/bin/qemu-system-x86_64");
         if !qemu.exists() {

@@ -79,6 +79,7 @@ pub async fn hard_delete(conn: &mut Conn, ctx: &TxContext, limit: u32) -> StoreR
     .await?;
     for name in &names {
         metadata::clear(conn, ObjectType::Namespace, name).await?;
+        crate::events::drop_low_value(conn, ObjectType::Namespace, name).await?;
         sql("DELETE FROM namespaces WHERE name = ?").bind(name).run(conn).await?;
     }
     Ok(u32::try_from(removed_keys + names.len()).unwrap_or(u32::MAX))

@@ -8,6 +8,7 @@ use super::enqueue::Kind;
 use crate::conn::Conn;
 use crate::context::{TxContext, Wake};
 use crate::error::StoreResult;
+use crate::instances;
 use crate::sql::{rows, sql};
 use crate::wire::from_row;
 
@@ -170,6 +171,11 @@ pub(super) async fn end(
     if !settle(conn, ctx, id, &outcome).await? {
         return Ok(false);
     }
+    // Whoever waited for what is taken along is told the first cause and not a chain of operations.
+    let cause = outcome.failure().map(|failure| failure.message.as_str());
+    if let Some(cause) = cause {
+        instances::on_operation_failed(conn, ctx, id, cause).await?;
+    }
     let mut ended = VecDeque::from([(id, matches!(outcome, Outcome::Complete))]);
     let mut taken = 0;
     while let Some((id, well)) = ended.pop_front() {
@@ -186,6 +192,9 @@ pub(super) async fn end(
                 taken += 1;
                 let abort = Outcome::Abort(Failure::dependency(id));
                 if settle(conn, ctx, edge.operation_uuid, &abort).await? {
+                    if let Some(cause) = cause {
+                        instances::on_operation_failed(conn, ctx, edge.operation_uuid, cause).await?;
+                    }
                     ended.push_back((edge.operation_uuid, false));
                 }
             }

@@ -52,6 +52,12 @@ pub(crate) enum WorkError {
     /// There is no room.
     #[error("insufficient space: {0}")]
     NoSpace(String),
+    /// The database knows no such object.
+    #[error("{0}")]
+    Missing(String),
+    /// The caller may not.
+    #[error("{0}")]
+    Forbidden(String),
     /// The database refused.
     #[error("{message}")]
     Refused {
@@ -70,10 +76,17 @@ pub(crate) enum WorkError {
 
 impl From<DbError> for WorkError {
     fn from(error: DbError) -> Self {
-        if error.is_transient() {
-            return Self::Unavailable(error.to_string());
+        let message = error.to_string();
+        match error {
+            DbError::NotFound { .. } => Self::Missing(message),
+            DbError::Refused { .. } => Self::Forbidden(message),
+            DbError::NoCapacity { .. } => Self::NoSpace(message),
+            DbError::Conflict { reason, .. } | DbError::Precondition { reason, .. } => {
+                Self::Refused { reason, message }
+            }
+            DbError::DatabaseUnavailable { .. } => Self::Unavailable(message),
+            DbError::GatewayTooOld { .. } | DbError::Bug { .. } => Self::Failed(message),
         }
-        Self::Refused { reason: error.reason().unwrap_or_default().to_owned(), message: error.to_string() }
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) struct LeaseBook(Arc<Mutex<HashMap<BlobId, Entry>>>);
 
 struct Entry {
     holder: String,
+    reserved: bool,
     lost: CancellationToken,
 }
 
@@ -37,7 +38,7 @@ impl LeaseBook {
     /// Enters a blob. `holder` is the operation or upload that pins it; `ending` ends with the daemon.
     pub(crate) fn enter(&self, blob: BlobId, holder: impl ToString, ending: &CancellationToken) -> Writing {
         let lost = ending.child_token();
-        self.0.lock().insert(blob, Entry { holder: holder.to_string(), lost: lost.clone() });
+        self.0.lock().insert(blob, Entry { holder: holder.to_string(), reserved: false, lost: lost.clone() });
         Writing { book: self.clone(), blob, lost }
     }
 
@@ -48,7 +49,9 @@ impl LeaseBook {
 
     fn request(&self, node_uuid: String) -> Option<RenewLeasesRequest> {
         let book = self.0.lock();
-        let writing = book.keys().map(ToString::to_string).collect();
+        // Before its row exists a blob has no lease that could be lost.
+        let reserved = book.iter().filter(|(_, entry)| entry.reserved);
+        let writing = reserved.map(|(blob, _)| blob.to_string()).collect();
         let holders = book.values().map(|entry| entry.holder.clone()).collect();
         (!book.is_empty()).then_some(RenewLeasesRequest { node_uuid, writing, holders })
     }
@@ -56,6 +59,15 @@ impl LeaseBook {
     fn lose(&self, blob: BlobId) {
         if let Some(entry) = self.0.lock().get(&blob) {
             entry.lost.cancel();
+        }
+    }
+}
+
+impl Writing {
+    /// The blob's row exists: from now on its lease is renewed.
+    pub(crate) fn reserved(&self) {
+        if let Some(entry) = self.book.0.lock().get_mut(&self.blob) {
+            entry.reserved = true;
         }
     }
 }
@@ -97,6 +109,9 @@ mod tests {
         let (kept, lost) = (BlobId::random(), BlobId::random());
         let kept_writing = book.enter(kept, "op-1", &ending);
         let lost_writing = book.enter(lost, "op-2", &ending);
+        assert!(book.request("n".to_owned()).unwrap().writing.is_empty(), "nothing is reserved yet");
+        kept_writing.reserved();
+        lost_writing.reserved();
         book.lose(lost);
         assert!(lost_writing.lost.is_cancelled() && !kept_writing.lost.is_cancelled());
         drop(lost_writing);

@@ -105,6 +105,22 @@ impl Journal {
         durable::sync_directory(&store.staging())
     }
 
+    /// Gives a partial another identity: its bytes are renamed, and the journal with them. A crash on the way leaves a
+    /// partial without journal or a journal without partial, which recovery removes.
+    ///
+    /// # Errors
+    /// The partial is not there or cannot be renamed.
+    pub fn rename_partial(mut self, store: &Store, blob: BlobId) -> Result<Self, StoreError> {
+        let old_journal = store.journal(self.purpose, self.blob);
+        let from = store.partial(self.purpose, self.blob);
+        fs::rename(&from, store.partial(self.purpose, blob)).map_err(StoreError::io("rename", &from))?;
+        self.blob = blob;
+        self.save(store)?;
+        durable::remove_if_present(&old_journal)?;
+        durable::sync_directory(&store.staging())?;
+        Ok(self)
+    }
+
     /// Reads a journal; `None` when there is none.
     ///
     /// # Errors
@@ -133,6 +149,21 @@ mod tests {
         assert!(!journal.is_resumable());
         journal.validators = Some(Validators { etag: Some("\"a\"".into()), ..Validators::default() });
         assert!(journal.is_resumable());
+    }
+
+    #[test]
+    fn a_partial_takes_its_journal_to_its_new_identity() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let journal = Journal { verified_offset: 3, ..Journal::new(Purpose::Pull, BlobId::random()) };
+        let blob = BlobId::random();
+        assert!(journal.clone().rename_partial(&store, blob).is_err(), "there are no bytes");
+        journal.save(&store).unwrap();
+        std::fs::write(store.partial(Purpose::Pull, journal.blob), "abc").unwrap();
+        let renamed = journal.rename_partial(&store, blob).unwrap();
+        assert_eq!(Journal::load(&store.journal(Purpose::Pull, blob)).unwrap(), Some(renamed));
+        assert_eq!(std::fs::read(store.partial(Purpose::Pull, blob)).unwrap(), b"abc");
+        assert_eq!(std::fs::read_dir(store.staging()).unwrap().count(), 2);
     }
 
     #[test]

@@ -53,7 +53,11 @@ pub(super) async fn commit(
 }
 
 impl Service {
-    async fn commit_upload(&self, upload: UploadId, target: UploadTarget) -> Result<Artifact, Refused> {
+    async fn commit_upload(
+        self: &Arc<Self>,
+        upload: UploadId,
+        target: UploadTarget,
+    ) -> Result<Artifact, Refused> {
         let started = Instant::now();
         let blob = BlobId::random();
         let writing = self.leases.enter(blob, upload, &self.ctx.shutdown.token());
@@ -63,10 +67,21 @@ impl Service {
             node_uuid: self.node().to_string(),
             blob_uuid: blob.to_string(),
         };
-        let begun = self.ctx.gateway.call(CallClass::Interactive, begin).await.map_err(WorkError::from)?;
+        let begun = match self.ctx.gateway.call(CallClass::Interactive, begin).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                if error.is_transient() {
+                    // It may have been begun. Giving back is guarded by the blob, so it can do no harm.
+                    let service = Arc::clone(self);
+                    tokio::spawn(async move { service.release(upload, blob).await });
+                }
+                return Err(WorkError::from(error).into());
+            }
+        };
         if let Some(artifact) = begun.already {
             return Ok(artifact);
         }
+        writing.reserved();
         let prepared = self.prepare(upload, blob, target).await;
         let (held, sealed) = match prepared {
             Ok(prepared) => prepared,

@@ -93,11 +93,10 @@ impl From<WorkError> for Refused {
             WorkError::Unsafe(reason) => Self::new(StatusCode::BAD_REQUEST, "unsafe_image", reason),
             WorkError::NotABase(_) => Self::new(StatusCode::BAD_REQUEST, "not_an_image", error),
             WorkError::NotHere(_) => Self::new(StatusCode::NOT_FOUND, "not_here", error),
+            WorkError::Missing(_) => Self::new(StatusCode::NOT_FOUND, "not_found", error),
+            WorkError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "refused", error),
             WorkError::NoSpace(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, "insufficient_space", error),
-            WorkError::Refused { reason, message } => {
-                let code = if reason.is_empty() { "refused" } else { reason.as_str() };
-                Self::new(StatusCode::CONFLICT, code, message)
-            }
+            WorkError::Refused { reason, message } => Self::new(StatusCode::CONFLICT, reason, message),
             WorkError::Unavailable(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error).later(10)
             }

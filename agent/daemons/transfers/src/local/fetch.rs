@@ -10,7 +10,7 @@ use sf_blobs::commit::Staged;
 use sf_blobs::journal::{Journal, Validators};
 use sf_blobs::purpose::Purpose;
 use sf_events::event;
-use sf_gateway::CallClass;
+use sf_gateway::{CallClass, DbError};
 use sf_images::fetch::{
     Download, DownloadLimits, FetchError, Fetcher, Outcome, Plan, RETRY_DELAYS, download,
 };
@@ -54,6 +54,11 @@ pub(crate) struct Fetched {
 }
 
 impl Fetched {
+    fn gone() -> Self {
+        let message = "the artifact was deleted".to_owned();
+        Self { outcome: pb::FetchOutcome::Failed, blob: String::new(), index: 0, message }
+    }
+
     pub(crate) fn into_wire(self) -> pb::FetchArtifactReply {
         pb::FetchArtifactReply {
             outcome: self.outcome.into(),
@@ -128,17 +133,9 @@ impl Service {
         match begun.verdict() {
             Verdict::Fetch => {}
             Verdict::Busy => {
-                return Err(WorkError::Unavailable("another operation fetches this source now".to_owned()));
+                return Err(busy());
             }
-            Verdict::Gone | Verdict::Unspecified => {
-                let message = "the artifact was deleted".to_owned();
-                return Ok(Fetched {
-                    outcome: pb::FetchOutcome::Failed,
-                    blob: String::new(),
-                    index: 0,
-                    message,
-                });
-            }
+            Verdict::Gone | Verdict::Unspecified => return Ok(Fetched::gone()),
         }
         let progress = Progress::new(self.ctx.events.clone(), order.artifact, order.instance);
         progress.tell("fetch started", json!({ "source": order.source_shown() }));
@@ -167,9 +164,10 @@ impl Service {
             SourceError::Permanent(message) => Failure::Final { message, permanent: true },
             SourceError::Fetch(error) => error.into(),
         };
-        let begun = self.begin(order, &order.source).await?;
-        if begun.verdict() == Verdict::Busy {
-            return Err(WorkError::Unavailable("another operation fetches this source now".to_owned()));
+        match self.begin(order, &order.source).await?.verdict() {
+            Verdict::Fetch => {}
+            Verdict::Busy => return Err(busy()),
+            Verdict::Gone | Verdict::Unspecified => return Ok(Fetched::gone()),
         }
         self.conclude(order, &order.source, Err(failure), Instant::now()).await
     }
@@ -183,10 +181,7 @@ impl Service {
         progress: &Progress,
     ) -> Result<Arrived, Failure> {
         let published = source.published(fetcher).await?;
-        let journal = match self.find_partial(source.url.as_str()).await {
-            Some(journal) => journal,
-            None => Journal::new(Purpose::Fetch, BlobId::random()),
-        };
+        let journal = self.take_up(source.url.as_str()).await;
         let journal = Journal { operation: Some(order.operation), ..journal };
         let blob = journal.blob;
         let writing = self.leases.enter(blob, order.operation, &self.ctx.shutdown.token());
@@ -199,6 +194,7 @@ impl Service {
             expected_size: None,
         };
         self.ctx.gateway.call(CallClass::Background, reserve).await.map_err(WorkError::from)?;
+        writing.reserved();
         let plan = Plan { url: source.url.clone(), known: known(begun, &source.url), published };
         let outcome =
             download(fetcher, &self.store, journal, &plan, &self.download_limits(), progress, &writing.lost)
@@ -215,6 +211,24 @@ impl Service {
                     self.abort(blob, &error.to_string()).await;
                 }
                 Err(error.into())
+            }
+        }
+    }
+
+    /// A new blob, or what an earlier attempt at this URL left, under a new identity: the row of the old one may be
+    /// gone or about to go.
+    async fn take_up(&self, url: &str) -> Journal {
+        let blob = BlobId::random();
+        let Some(left) = self.find_partial(url).await else { return Journal::new(Purpose::Fetch, blob) };
+        let (store, old) = (self.store.clone(), left.blob);
+        match blocking(move || left.rename_partial(&store, blob)).await {
+            Ok(journal) => {
+                self.abort(old, "its bytes go on under another identity").await;
+                journal
+            }
+            Err(error) => {
+                tracing::info!(%old, %error, "a partial is not continued");
+                Journal::new(Purpose::Fetch, blob)
             }
         }
     }
@@ -313,7 +327,12 @@ impl Service {
             resolved_url: resolved_url.to_owned(),
             outcome: Some(ending),
         };
-        let reply = self.ctx.gateway.call(CallClass::Background, request).await?;
+        let reply = match self.ctx.gateway.call(CallClass::Background, request).await {
+            Ok(reply) => reply,
+            // Artifact or blob went away meanwhile: the next attempt sees how things stand.
+            Err(error @ DbError::NotFound { .. }) => return Err(WorkError::Unavailable(error.to_string())),
+            Err(error) => return Err(error.into()),
+        };
         let seconds = seconds_since(started);
         metrics::histogram!("ingest_seconds", "source" => "fetch").record(seconds);
         let fetched = ended(&arrived, &reply);
@@ -331,14 +350,11 @@ impl Service {
             pb::FetchOutcome::NotModified => {
                 ("not_modified", "fetch complete, source unchanged", json!({ "index": fetched.index }))
             }
-            pb::FetchOutcome::UsingCached => {
-                ("cached", "update failed, using cached version", json!({ "cause": fetched.message }))
-            }
-            pb::FetchOutcome::Failed | pb::FetchOutcome::Unspecified => {
-                ("failed", "fetch failed", json!({ "cause": fetched.message }))
-            }
+            // The transaction that recorded a failure has recorded its event as well.
+            pb::FetchOutcome::UsingCached => return count("cached"),
+            pb::FetchOutcome::Failed | pb::FetchOutcome::Unspecified => return count("failed"),
         };
-        metrics::counter!("image_fetch_total", "result" => result).increment(1);
+        count(result);
         let told = event(EventType::Audit, message)
             .object(ObjectType::Artifact, order.artifact)
             .extra(extra)
@@ -353,6 +369,14 @@ impl FetchOrder {
         url::Url::parse(&self.source)
             .map_or_else(|_| self.source.clone(), |url| sf_images::fetch::shown(&url))
     }
+}
+
+fn busy() -> WorkError {
+    WorkError::Unavailable("another operation fetches this source now".to_owned())
+}
+
+fn count(result: &'static str) {
+    metrics::counter!("image_fetch_total", "result" => result).increment(1);
 }
 
 /// What the last fetch of this URL left, if its blob is still alive.

@@ -183,7 +183,8 @@ fn to_status(error: WorkError) -> Status {
         WorkError::Unsafe(_) | WorkError::NotABase(_) | WorkError::Refused { .. } => {
             Status::failed_precondition(message)
         }
-        WorkError::NotHere(_) => Status::not_found(message),
+        WorkError::NotHere(_) | WorkError::Missing(_) => Status::not_found(message),
+        WorkError::Forbidden(_) => Status::permission_denied(message),
         WorkError::NoSpace(_) => Status::resource_exhausted(message),
         WorkError::Unavailable(_) => Status::unavailable(message),
         WorkError::Failed(_) => Status::internal(message),

@@ -40,11 +40,13 @@ struct Doomed {
 impl Service {
     /// One pass. Any error ends it before anything is removed that was not decided on a complete and fresh answer.
     pub(super) async fn sweep_replicas(&self) -> Result<(), WorkError> {
+        let asked = Instant::now();
+        let listed = self.list_rows().await?;
+        // The disk is looked at second: a blob committed meanwhile is then a file without a row, never a row without a
+        // file.
         let store = self.store.clone();
         let on_disk = blocking(move || reconcile::list_replicas(&store)).await?;
         space::set("blob_replica_bytes", on_disk.values().sum());
-        let asked = Instant::now();
-        let listed = self.list_rows().await?;
         if listed.is_empty() && on_disk.len() > BELIEVABLE_LOSS {
             return self.refuse_to_believe(on_disk.len()).await;
         }
@@ -66,7 +68,6 @@ impl Service {
         doomed.extend(self.unwanted_files(&actions.unwanted, &verdicts, asked).await);
         let removed = self.remove(doomed).await;
         let found = self.verify_candidates(&actions.candidates, &verdicts).await;
-        self.tell_missing(&actions.missing).await;
         self.report(actions, found, removed).await
     }
 
@@ -208,42 +209,26 @@ impl Service {
         found
     }
 
-    async fn tell_missing(&self, missing: &[BlobId]) {
-        for blob in missing {
-            let told = event(EventType::Audit, "blob missing from node").object(ObjectType::Blob, blob);
-            self.ctx.events.record(told.object(ObjectType::Node, self.node())).await;
-        }
-    }
-
+    /// Reports in calls of bounded size; the transaction that takes a finding over records its event.
     async fn report(
         &self,
         actions: reconcile::Actions,
         found: Vec<BlobId>,
         removed: Vec<BlobId>,
     ) -> Result<(), WorkError> {
-        let names = |blobs: &[BlobId]| blobs.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let mut seen = actions.seen.chunks(BATCH);
-        let mut request = ReportReplicaScanRequest {
-            context: None,
-            node_uuid: self.node().to_string(),
-            seen: names(seen.next().unwrap_or_default()),
-            missing: names(&actions.missing),
-            found: names(&found),
-            suspect: names(&actions.suspect),
-            removed: names(&removed),
-        };
+        let mut lists = [&actions.seen, &actions.missing, &found, &actions.suspect, &removed]
+            .map(|list| list.chunks(BATCH));
         loop {
-            let empty = [&request.seen, &request.missing, &request.found, &request.suspect, &request.removed];
-            if empty.iter().all(|list| list.is_empty()) {
+            let [seen, missing, found, suspect, removed] = lists.each_mut().map(|list| {
+                list.next().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>()
+            });
+            if [&seen, &missing, &found, &suspect, &removed].iter().all(|list| list.is_empty()) {
                 return Ok(());
             }
-            let node_uuid = request.node_uuid.clone();
+            let node_uuid = self.node().to_string();
+            let request =
+                ReportReplicaScanRequest { context: None, node_uuid, seen, missing, found, suspect, removed };
             self.ctx.gateway.call(CallClass::Bulk, request).await?;
-            request = ReportReplicaScanRequest {
-                node_uuid,
-                seen: names(seen.next().unwrap_or_default()),
-                ..ReportReplicaScanRequest::default()
-            };
         }
     }
 }

@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
-use sf_events::event;
 use sf_gateway::{CallClass, DbError};
-use sf_model::event::EventType;
-use sf_model::{ObjectType, UploadId};
+use sf_model::UploadId;
 use sf_protos::blobs::{GetUploadRequest, TouchUploadsRequest};
 use sf_protos::common::Caller;
 
@@ -79,11 +76,7 @@ impl Service {
         if self.uploads.discard(upload).await? {
             count_removed("upload", size);
             metrics::counter!("uploads_reaped_total").increment(1);
-            let told = event(EventType::Prune, "reaped stale upload").object(ObjectType::Upload, upload);
-            self.ctx
-                .events
-                .record(told.extra(json!({ "bytes": size, "idle_seconds": idle.as_secs() })))
-                .await;
+            tracing::info!(%upload, bytes = size, idle_seconds = idle.as_secs(), "the bytes of an ended upload were removed");
         }
         Ok(())
     }

@@ -108,6 +108,30 @@ fn port_security_is_strict() {
 }
 
 #[test]
+fn taps_and_bridges_of_others_are_left_alone() {
+    isolated(|| {
+        let node = Node::new();
+        node.render_host();
+        node.render(&intent(1, &[])).unwrap();
+        // Another program's bridge with ports that are named almost like ours.
+        run("ip link add br0 type bridge && ip addr add 10.1.0.1/24 dev br0 && ip link set br0 up");
+        for (number, port) in ["tap0", "vxlan-1", "veth-x-o", "tapabcdefghijk"].into_iter().enumerate() {
+            run(&format!(
+                "ip netns add f{number} && ip link add {port} type veth peer name eth0 netns f{number}"
+            ));
+            run(&format!(
+                "ip link set {port} master br0 up && ip -n f{number} addr add 10.1.0.1{number}/24 dev eth0"
+            ));
+            run(&format!("ip -n f{number} link set eth0 up"));
+            let answers = || works(&format!("ip netns exec f{number} ping -c1 -W2 10.1.0.1"));
+            eventually("the host answers a foreign port", answers);
+        }
+        assert!(node.purge().iter().all(|name| !name.contains("br0")));
+        assert!(works("ip netns exec f0 ping -c1 -W2 10.1.0.11"), "nothing of it is touched");
+    });
+}
+
+#[test]
 fn drift_is_repaired_and_named() {
     isolated(|| {
         let node = Node::new();

@@ -75,7 +75,7 @@ async fn hand_out(state: &State, workers: &[mpsc::Sender<Job>], token: &str, cla
     let index = usize::try_from(hasher.finish() % workers.len().max(1) as u64).unwrap_or(0);
     let Some(worker) = workers.get(index) else { return };
     state.shared.queued.fetch_add(1, Ordering::Relaxed);
-    metrics::gauge!("sf_net_render_queue_depth").set(state.shared.queued.load(Ordering::Relaxed) as f64);
+    show_depth(state);
     let job = Job { network, token: token.to_owned(), claim };
     // A worker only goes away at shutdown; its claims are released by the next start.
     let _ = worker.send(job).await;
@@ -88,9 +88,14 @@ fn worker(state: State) -> mpsc::Sender<Job> {
             let ids = RequestContext::new(job.claim.request_id.clone(), job.claim.traceparent.as_deref());
             context::scope(ids, work(&state, &job)).await;
             state.shared.queued.fetch_sub(1, Ordering::Relaxed);
+            show_depth(&state);
         }
     });
     sender
+}
+
+fn show_depth(state: &State) {
+    metrics::gauge!("sf_net_render_queue_depth").set(state.shared.queued.load(Ordering::Relaxed) as f64);
 }
 
 async fn work(state: &State, job: &Job) {

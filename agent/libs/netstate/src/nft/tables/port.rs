@@ -46,17 +46,14 @@ pub fn spec() -> TableSpec {
             ChainSpec {
                 name: "ingress",
                 base: Some(Base { kind: "filter", hook: hook::PREROUTING, priority: -300, drop: false }),
-                rules: vec![rule(
-                    "taps",
-                    [interface_prefix(Meta::IifName, "tap"), vec![Expr::Jump("guest")]],
-                )],
+                rules: vec![rule("taps", [guest_tap(), vec![Expr::Jump("guest")]])],
             },
             // Frames for the host itself. Matching the ports instead of the bridge needs no extra kernel feature.
             ChainSpec {
                 name: "local",
                 base: Some(Base { kind: "filter", hook: hook::INPUT, priority: -300, drop: false }),
-                rules: ["tap", "vxlan-", "veth-"]
-                    .map(|prefix| rule("host", [interface_prefix(Meta::IifName, prefix), drop_counted()]))
+                rules: [guest_tap(), vxlan_device(), gateway_end()]
+                    .map(|from| rule("host", [from, drop_counted()]))
                     .to_vec(),
             },
         ],
@@ -118,6 +115,46 @@ fn guest() -> Vec<RuleSpec> {
         rule("dhcp-request", dhcp_request),
         rule("ip", [ip(), drop_counted()]),
     ]
+}
+
+// The names of our ports are told from foreign ones by their length too: other software also has a `tap0`. Matching the
+// bridge instead would need a kernel feature that small kernels lack. A name takes four registers of four characters.
+
+/// `tap` and twelve more characters.
+fn guest_tap() -> Vec<Expr> {
+    let mut exprs = interface_prefix(Meta::IifName, "tap");
+    exprs.extend([Expr::Mask { reg: reg(3), mask: vec![0, 0, 0xff, 0] }, differs(3, &[0; 4])]);
+    exprs
+}
+
+/// `vxlan-` and six more characters.
+fn vxlan_device() -> Vec<Expr> {
+    let mut exprs = interface_prefix(Meta::IifName, "vxlan-");
+    exprs.extend([
+        equals(3, &[0]),
+        Expr::Mask { reg: reg(2), mask: vec![0, 0, 0, 0xff] },
+        differs(2, &[0; 4]),
+    ]);
+    exprs
+}
+
+/// `veth-`, six characters, `-o`.
+fn gateway_end() -> Vec<Expr> {
+    let mut exprs = interface_prefix(Meta::IifName, "veth-");
+    exprs.extend([
+        equals(3, b"o\0"),
+        Expr::Mask { reg: reg(2), mask: vec![0, 0, 0, 0xff] },
+        equals(2, &[0, 0, 0, b'-']),
+    ]);
+    exprs
+}
+
+fn equals(word: u32, data: &[u8]) -> Expr {
+    Expr::Cmp { reg: reg(word), negate: false, data: data.to_vec() }
+}
+
+fn differs(word: u32, data: &[u8]) -> Expr {
+    Expr::Cmp { reg: reg(word), negate: true, data: data.to_vec() }
 }
 
 /// Loads the tap's name.

@@ -1,6 +1,7 @@
 //! The three calls, and which object each may touch.
 
 use sf_model::ObjectType;
+use sf_model::affinity::parse_tags;
 use sf_protos::common::Selector;
 use sf_protos::metadata::{
     DeleteMetadataKeyReply, DeleteMetadataKeyRequest, GetMetadataReply, GetMetadataRequest,
@@ -10,6 +11,7 @@ use sf_protos::metadata::{
 use super::{check, check_total, load};
 use crate::artifacts;
 use crate::blobs;
+use crate::capacity;
 use crate::conn::Conn;
 use crate::context::TxContext;
 use crate::error::{StoreError, StoreResult};
@@ -67,6 +69,9 @@ pub async fn set_key(
     check_total(
         usize::try_from(others.unwrap_or(0)).unwrap_or(usize::MAX).saturating_add(request.value_json.len()),
     )?;
+    if let Some(tags) = tags_of(object_type, &request.key, Some(&request.value_json)) {
+        capacity::set_tags(conn, parse("object_id", &id)?, &tags).await?;
+    }
     sql("INSERT INTO object_metadata (object_type, object_id, meta_key, meta_value, updated_at) \
          VALUES (?, ?, ?, ?, UTC_TIMESTAMP(6)) \
          ON DUPLICATE KEY UPDATE meta_value = VALUES(meta_value), updated_at = VALUES(updated_at)")
@@ -91,6 +96,9 @@ pub async fn delete_key(
     let viewer = Viewer::new(request.caller.as_ref())?;
     let (object_type, id) =
         resolve(conn, &viewer, &request.object_type, request.selector.as_ref(), Intent::Write).await?;
+    if let Some(tags) = tags_of(object_type, &request.key, None) {
+        capacity::set_tags(conn, parse("object_id", &id)?, &tags).await?;
+    }
     let removed = sql("DELETE FROM object_metadata WHERE object_type = ? AND object_id = ? AND meta_key = ?")
         .bind(object_type)
         .bind(&id)
@@ -98,6 +106,15 @@ pub async fn delete_key(
         .run(conn)
         .await?;
     Ok(DeleteMetadataKeyReply { object_id: id, existed: removed > 0 })
+}
+
+/// The tags that placements look at, when this key is what they come from; none left when it is removed.
+fn tags_of(object_type: ObjectType, key: &str, value_json: Option<&str>) -> Option<Vec<String>> {
+    if object_type != ObjectType::Instance || key != "tags" {
+        return None;
+    }
+    let value = value_json.and_then(|text| serde_json::from_str(text).ok());
+    Some(value.and_then(|value| parse_tags(&value).ok()).unwrap_or_default())
 }
 
 async fn resolve(

@@ -1,0 +1,111 @@
+//! The capacity ledger.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sf_protos::Rpc;
+use sf_protos::scheduler::{
+    GetCapacityRequest, ReapReservationsReply, ReapReservationsRequest, ReconcileCapacityReply,
+    ReconcileCapacityRequest, RefreshTotalsReply, RefreshTotalsRequest,
+};
+use sf_store::capacity::{self, OrphanCounts};
+use sf_store::{Conn, StoreResult, TxContext, events, locks, transaction};
+use tonic::Status;
+
+use crate::caller::Caller;
+use crate::state::Gateway;
+use crate::status;
+use crate::table::Table;
+
+pub(super) fn bind(table: Table) -> Table {
+    table
+        .bind::<GetCapacityRequest>(|conn, ctx, request| capacity::snapshot(conn, ctx, request).boxed())
+        .bind::<ReapReservationsRequest>(|conn, ctx, _| reap(conn, ctx).boxed())
+        .bind::<RefreshTotalsRequest>(|conn, _, _| totals(conn).boxed())
+        .bind_with::<ReconcileCapacityRequest, _, _>(reconcile)
+}
+
+async fn reap(conn: &mut Conn, ctx: &TxContext) -> StoreResult<ReapReservationsReply> {
+    let reply = capacity::reap(conn, ctx).await?;
+    metrics::counter!("sf_reservations_expired_total").increment(reply.released.into());
+    Ok(reply)
+}
+
+async fn totals(conn: &mut Conn) -> StoreResult<RefreshTotalsReply> {
+    Ok(RefreshTotalsReply { total: Some(capacity::refresh_totals(conn).await?.into()) })
+}
+
+/// Compares everything: one transaction for each node, so that no admission waits for more than one comparison.
+async fn reconcile(
+    gateway: Arc<Gateway>,
+    caller: Caller,
+    request: ReconcileCapacityRequest,
+) -> Result<ReconcileCapacityReply, Status> {
+    let _place = gateway.admission.enter(caller.deadline).await?;
+    let pass = Pass { gateway: &gateway, caller: &caller, request: &request };
+    pass.step(|conn, ctx| capacity::expire_claims(conn, ctx).boxed()).await?;
+    let orphans = pass.step(|conn, ctx| capacity::repair_orphans(conn, ctx).boxed()).await?;
+    let mut drift = Vec::new();
+    for node in pass.step(|conn, _| capacity::sized_nodes(conn).boxed()).await? {
+        drift.extend(pass.step(move |conn, ctx| capacity::reconcile_node(conn, ctx, node).boxed()).await?);
+    }
+    drift.extend(pass.step(|conn, ctx| capacity::reconcile_claims(conn, ctx).boxed()).await?);
+    drift.extend(pass.step(|conn, ctx| capacity::reconcile_cluster(conn, ctx).boxed()).await?);
+    count(orphans, &drift);
+    Ok(ReconcileCapacityReply {
+        drift,
+        orphans_released: orphans.released,
+        orphans_inserted: orphans.inserted,
+    })
+}
+
+struct Pass<'a> {
+    gateway: &'a Gateway,
+    caller: &'a Caller,
+    request: &'a ReconcileCapacityRequest,
+}
+
+impl Pass<'_> {
+    /// One transaction of the pass: its work, its events, and the proof that the caller still leads.
+    async fn step<T, W>(&self, work: W) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        W: for<'a> Fn(&'a mut Conn, &'a TxContext) -> BoxFuture<'a, StoreResult<T>> + Send + Sync + 'static,
+    {
+        let settings = self.gateway.settings.load_full();
+        let ctx =
+            self.caller.transaction(&ReconcileCapacityRequest::CALL, self.request.context(), settings)?;
+        let (ctx, work) = (Arc::new(ctx), Arc::new(work));
+        transaction(&self.gateway.pool, self.caller.deadline, |conn| {
+            attempt(conn, ctx.clone(), work.clone()).boxed()
+        })
+        .await
+        .map_err(status::from_store)
+    }
+}
+
+async fn attempt<T, W>(conn: &mut Conn, ctx: Arc<TxContext>, work: Arc<W>) -> StoreResult<T>
+where
+    W: for<'a> Fn(&'a mut Conn, &'a TxContext) -> BoxFuture<'a, StoreResult<T>>,
+{
+    ctx.begin_attempt();
+    let value = work(conn, &ctx).await?;
+    events::insert(conn, &ctx.take_events()).await?;
+    if let Some(fence) = &ctx.fence {
+        locks::verify(conn, fence).await?;
+    }
+    Ok(value)
+}
+
+fn count(orphans: OrphanCounts, drift: &[sf_protos::scheduler::DriftCorrection]) {
+    for (kind, number) in [("released", orphans.released), ("inserted", orphans.inserted)] {
+        metrics::counter!("sf_scheduler_ledger_orphans_total", "kind" => kind).increment(number.into());
+    }
+    for correction in drift {
+        let scope = if correction.scope == "cluster" { "cluster" } else { "part" };
+        let dimension = correction.dimension.clone();
+        metrics::counter!("sf_scheduler_ledger_drift_total", "scope" => scope, "dimension" => dimension)
+            .increment(1);
+    }
+}

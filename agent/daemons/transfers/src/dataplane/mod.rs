@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post, put};
+use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 use crate::error::TransfersError;
@@ -38,7 +39,12 @@ fn router(service: Arc<Service>) -> Router {
 pub(crate) async fn serve(service: Arc<Service>) -> Result<(), TransfersError> {
     let address = SocketAddr::new(service.ctx.config.node_mesh_ip, service.ctx.config.transfers_port);
     let failed = |source| TransfersError::Serve { what: address.to_string(), source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    // An answer to a chunk is two small writes; the second must not wait for the first to be acknowledged.
+    let listener = TcpListener::bind(address).await.map_err(failed)?.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps its delays");
+        }
+    });
     let shutdown = service.ctx.shutdown.clone();
     let stopping = shutdown.clone();
     let app = router(service).into_make_service_with_connect_info::<SocketAddr>();

@@ -87,10 +87,8 @@ impl Server {
             "settings",
             refresh::settings(gateway.clone(), self.fqdn, shutdown.clone(), liveness.clone()),
         );
-        tasks.spawn_loop(
-            "look-for-work",
-            refresh::look_for_work(gateway.clone(), shutdown.clone(), liveness),
-        );
+        tasks
+            .spawn_loop("look-for-work", refresh::look_for_work(gateway.clone(), shutdown.clone(), liveness));
         let ending = {
             let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
             async move {

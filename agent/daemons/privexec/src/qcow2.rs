@@ -31,7 +31,7 @@ pub(crate) struct Header {
 
 /// An empty disk. `None`: the size is not a positive multiple of 512 within the format's reach here.
 pub(crate) fn empty(virtual_size: u64, backing: Option<&str>) -> Option<Draft> {
-    if virtual_size == 0 || virtual_size % 512 != 0 || virtual_size > MAX_VIRTUAL_SIZE {
+    if virtual_size == 0 || !virtual_size.is_multiple_of(512) || virtual_size > MAX_VIRTUAL_SIZE {
         return None;
     }
     let per_table = CLUSTER / 8 * CLUSTER;

@@ -178,12 +178,12 @@ fn cache_mode(config: &NodeConfig) -> DiskCacheMode {
     }
 }
 
-/// Tested on the node's identity file: this daemon may not write in the instances' directories, and file systems
-/// without the ability refuse already at open.
+/// Tested on files every store has: this daemon may not write in the instances' directories, and file systems without
+/// the ability refuse already at open.
 fn bypasses_page_cache(storage_path: &Path) -> bool {
-    File::options()
-        .read(true)
-        .custom_flags(nix::fcntl::OFlag::O_DIRECT.bits())
-        .open(storage_path.join("node_uuid"))
-        .is_ok()
+    ["layout", "node_uuid"].into_iter().any(|name| {
+        let mut options = File::options();
+        options.read(true).custom_flags(nix::fcntl::OFlag::O_DIRECT.bits());
+        options.open(storage_path.join(name)).is_ok()
+    })
 }

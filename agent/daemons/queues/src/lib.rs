@@ -12,7 +12,6 @@ mod acting;
 mod error;
 mod facts;
 mod host;
-mod lock;
 mod node_service;
 mod operations;
 mod power;

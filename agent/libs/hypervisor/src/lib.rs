@@ -16,6 +16,7 @@ pub mod fake;
 mod ffi;
 pub mod firmware;
 pub mod libvirt;
+pub mod lock;
 pub mod power;
 pub mod probe;
 

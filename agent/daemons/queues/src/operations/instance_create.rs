@@ -27,7 +27,9 @@ pub(super) async fn run(
     let (began, mut timings) = (Instant::now(), Timings::default());
     let mut plan = definition::load(worker, instance).await?;
     let wanted = [InstanceState::Preflight, InstanceState::Creating];
-    guard::placed_here(worker, &plan, Some(placement_seq), &wanted)?;
+    if let Err(stop) = guard::placed_here(worker, &plan, Some(placement_seq), &wanted) {
+        return already_ended(&plan, stop);
+    }
     let made = create(worker, job, &mut plan, &mut timings).await;
     let seconds = began.elapsed().as_secs_f64();
     match made {
@@ -43,6 +45,19 @@ pub(super) async fn run(
             }
             Err(fail(worker, &mut plan, timings.last(), stop).await)
         }
+    }
+}
+
+/// A create that is not wanted any more is aborted; one that an earlier delivery finished, or that moved to another
+/// node, has nothing left to do here.
+fn already_ended(plan: &Plan, stop: Stop) -> Result<(), Stop> {
+    match (plan.state, stop) {
+        (InstanceState::DeleteWait | InstanceState::Deleted, stop) => Err(stop),
+        (_, Stop::Superseded(why)) => {
+            tracing::info!(instance = %plan.instance, why, "create has nothing to do");
+            Ok(())
+        }
+        (_, stop) => Err(stop),
     }
 }
 
@@ -87,4 +102,19 @@ async fn confirm(worker: &Worker, plan: &mut Plan, booted: &Booted) -> Result<()
     worker.facts.change(plan.instance, |fact| fact.boot_id = Some(boot_id));
     plan.state = InstanceState::Created;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_delivery_completes_and_a_deleted_instance_aborts() {
+        let superseded = || Stop::Superseded("state".into());
+        let mut plan = definition::tests::plan();
+        plan.state = InstanceState::Created;
+        assert!(already_ended(&plan, superseded()).is_ok());
+        plan.state = InstanceState::DeleteWait;
+        assert!(matches!(already_ended(&plan, superseded()), Err(Stop::Superseded(_))));
+    }
 }

@@ -15,7 +15,11 @@ const GIB: u64 = 1 << 30;
 pub(super) async fn run(worker: &Worker, instance: InstanceId, placement_seq: u32) -> Result<(), Stop> {
     let mut plan = definition::load(worker, instance).await?;
     let wanted = [InstanceState::Initial, InstanceState::Preflight];
-    guard::placed_here(worker, &plan, Some(placement_seq), &wanted)?;
+    if let Err(Stop::Superseded(why)) = guard::placed_here(worker, &plan, Some(placement_seq), &wanted) {
+        // Done by an earlier delivery, or somebody else's by now: either way there is nothing left to do here.
+        tracing::info!(%instance, why, "preflight has nothing to do");
+        return Ok(());
+    }
     match accept(worker, &mut plan).await {
         Ok(()) => Ok(()),
         Err(stop) => Err(end_create(worker, &mut plan, "preflight", stop).await),

@@ -99,7 +99,8 @@ async fn pass(worker: &Arc<Worker>, full: bool) -> Result<(), PassError> {
     let mut domains: HashMap<InstanceId, DomainSummary> =
         host.hypervisor.list().await?.into_iter().map(|domain| (domain.instance, domain)).collect();
     let recorded = read(worker).await?;
-    let cluster = worker.cluster_id();
+    // Without the cluster's identity nothing can be told apart.
+    let Some(cluster) = worker.cluster_id() else { return Ok(()) };
     let store_present = worker.layout.instances().is_dir();
     count(&recorded, &domains, worker);
     for (instance, row) in &recorded.rows {
@@ -109,7 +110,7 @@ async fn pass(worker: &Arc<Worker>, full: bool) -> Result<(), PassError> {
             continue;
         };
         let disk = Disk { store: store_present, directory: worker.layout.instance_dir(*instance).is_dir() };
-        let seen = found.as_ref().map(|domain| Found::of(domain, cluster));
+        let seen = found.as_ref().map(|domain| Found::of(domain, Some(cluster)));
         let action = decide(&known, seen.as_ref(), disk, full);
         act::carry_out(worker, *instance, row, action, found.as_ref()).await;
     }

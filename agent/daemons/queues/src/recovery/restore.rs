@@ -62,7 +62,7 @@ async fn restore(worker: &Worker, instance: InstanceId) {
         drop(turn);
         match attempt {
             Err(Stop::Defer { reason, delay }) => {
-                tracing::info!(%instance, %reason, "the restore waits");
+                tracing::debug!(%instance, %reason, "the restore waits");
                 tokio::time::sleep(delay.unwrap_or(PAUSE)).await;
             }
             other => break other,

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use lab::Lab;
 use sf_hypervisor::capabilities::CapabilitySnapshot;
-use sf_hypervisor::disks::{DiskRequest, StorageLayout, plan};
+use sf_hypervisor::disks::{DiskBase, DiskFile, DiskPlan, DiskRequest, StorageLayout, plan};
 use sf_hypervisor::domain::{
     Accelerator, ConsoleDefinition, DiskCacheMode, DomainDefinition, DomainIdentity, GraphicsDefinition,
     VideoDefinition, VideoModel, graphics_endpoint, machine_version, without_secrets,
@@ -25,7 +25,7 @@ use sf_hypervisor::domain::{
 use sf_hypervisor::libvirt::{Libvirt, LibvirtConfig};
 use sf_hypervisor::{DomainEventKind, DomainState, Hypervisor, HypervisorEvent, StopDetail};
 use sf_model::disk::{DiskBus, DiskType, MachineType, VdiKind};
-use sf_model::{ClusterId, Gib, InstanceId, Mib, Secret, Vcpus};
+use sf_model::{BlobId, ClusterId, Gib, InstanceId, Mib, Secret, Vcpus};
 use tokio::sync::broadcast::Receiver;
 use uuid::Uuid;
 
@@ -53,23 +53,24 @@ impl<'a> Guest<'a> {
     fn definition(&self) -> DomainDefinition {
         let layout = StorageLayout::new(self.lab.store());
         std::fs::create_dir_all(layout.instance_dir(self.instance)).unwrap();
-        let request = |position, bus| DiskRequest {
+        let base =
+            |iso| Some(DiskBase { blob: BlobId::random(), iso, virtual_size: 1 << 20, chain: Vec::new() });
+        let request = |position, bus, base| DiskRequest {
             position,
             bus,
             kind: DiskType::Disk,
             size: Some(Gib(1)),
-            base: None,
+            base,
             config_drive: position == 1,
         };
-        let requests = [request(0, DiskBus::Virtio), request(1, DiskBus::Virtio), request(2, DiskBus::Scsi)];
+        let requests = [
+            request(0, DiskBus::Virtio, base(false)),
+            request(1, DiskBus::Virtio, None),
+            request(2, DiskBus::Scsi, None),
+            request(3, DiskBus::Virtio, base(true)),
+        ];
         let disks = plan(self.instance, &requests, &layout, |_| false).unwrap();
-        for disk in &disks {
-            let path = &disk.definition.source.as_ref().unwrap().path;
-            let format = disk.definition.source.as_ref().unwrap().format.to_string();
-            let made =
-                Command::new("qemu-img").args(["create", "-q", "-f", &format]).arg(path).arg("1M").status();
-            assert!(made.unwrap().success());
-        }
+        disks.iter().for_each(|disk| self.make_disk(&layout, disk));
         let known = &self.capabilities.machines[&self.machine];
         let model =
             ["cirrus", "vga", "virtio"].into_iter().find(|it| known.video_models.contains(*it)).unwrap();
@@ -108,6 +109,32 @@ impl<'a> Guest<'a> {
             vsock_cid: None,
             spare_slots: 4,
         }
+    }
+
+    /// The file of a disk, with its cached image.
+    fn make_disk(&self, layout: &StorageLayout, disk: &DiskPlan) {
+        let source = disk.definition.source.as_ref().unwrap();
+        let format = source.format.to_string();
+        let _ = std::fs::remove_file(&source.path);
+        let mut command = Command::new("qemu-img");
+        command.args(["create", "-q", "-f", &format]);
+        let cached = match disk.file {
+            DiskFile::Overlay(blob, _) => Some(layout.cached(blob, false)),
+            DiskFile::Link(blob) => Some(layout.cached(blob, true)),
+            _ => None,
+        };
+        if let Some(cached) = &cached {
+            std::fs::create_dir_all(cached.parent().unwrap()).unwrap();
+            let made =
+                Command::new("qemu-img").args(["create", "-q", "-f", &format]).arg(cached).arg("1M").status();
+            assert!(made.unwrap().success());
+        }
+        match (&cached, source.shared) {
+            (Some(cached), true) => return std::fs::hard_link(cached, &source.path).unwrap(),
+            (Some(cached), false) => drop(command.args(["-F", "qcow2", "-b"]).arg(cached)),
+            (None, _) => {}
+        }
+        assert!(command.arg(&source.path).arg("1M").status().unwrap().success());
     }
 
     /// Defines the document with the test's kernel put in, and starts it.
@@ -171,7 +198,7 @@ async fn a_guest_boots_pauses_resets_and_survives_a_restart_of_libvirt() {
         let stats = guest.libvirt.stats().await.unwrap();
         let sample = stats.iter().find(|sample| sample.instance == guest.instance).unwrap();
         let devices: Vec<&str> = sample.disks.iter().map(|disk| disk.device.as_str()).collect();
-        assert_eq!(devices, ["vda", "vdb", "sdc"]);
+        assert_eq!(devices, ["vda", "vdb", "sdc", "sdd"]);
         assert!(sample.cpu_time_ns > 0);
         let document = guest.libvirt.document(guest.instance).await.unwrap().unwrap();
         let endpoint = graphics_endpoint(&document).unwrap();

@@ -1,4 +1,5 @@
-//! One file lock per instance. The kernel releases it with the process, so a successor never waits for a dead worker.
+//! One file lock per instance, shared by the worker and the cleaner. The kernel releases it with the process, so a
+//! successor never waits for a dead one.
 
 use std::fs::File;
 use std::io;
@@ -14,23 +15,26 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// The lock files of this node.
 #[derive(Debug, Clone)]
-pub(crate) struct Locks(PathBuf);
+pub struct Locks(PathBuf);
 
 /// A held lock.
 #[derive(Debug)]
-pub(crate) struct InstanceLock {
+pub struct InstanceLock {
     path: PathBuf,
     _held: Flock<File>,
 }
 
 impl Locks {
     /// Locks below `run_path`.
-    pub(crate) fn new(run_path: &Path) -> Self {
+    pub fn new(run_path: &Path) -> Self {
         Self(run_path.join("instances"))
     }
 
-    /// Takes the lock if it is free.
-    pub(crate) fn try_take(&self, instance: InstanceId) -> io::Result<Option<InstanceLock>> {
+    /// Takes the lock if it is free. `None`: somebody holds it.
+    ///
+    /// # Errors
+    /// The directory or the file cannot be used.
+    pub fn try_take(&self, instance: InstanceId) -> io::Result<Option<InstanceLock>> {
         std::fs::create_dir_all(&self.0)?;
         let path = self.0.join(format!("{instance}.lock"));
         loop {
@@ -53,11 +57,10 @@ impl Locks {
     }
 
     /// Waits for the lock. `None`: not free within `limit`.
-    pub(crate) async fn take(
-        &self,
-        instance: InstanceId,
-        limit: Duration,
-    ) -> io::Result<Option<InstanceLock>> {
+    ///
+    /// # Errors
+    /// As [`Locks::try_take`].
+    pub async fn take(&self, instance: InstanceId, limit: Duration) -> io::Result<Option<InstanceLock>> {
         let wait = async {
             loop {
                 if let Some(lock) = self.try_take(instance)? {
@@ -72,7 +75,7 @@ impl Locks {
 
 impl InstanceLock {
     /// Removes the lock file of an instance that is gone, then releases the lock.
-    pub(crate) fn discard(self) {
+    pub fn discard(self) {
         let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -22,6 +22,9 @@ pub enum PrivexecError {
     /// The kernel refused the sockets the worker needs.
     #[error("the kernel's network interfaces cannot be used: {0}; CAP_NET_ADMIN is needed")]
     Kernel(#[from] NetError),
+    /// The kernel was built without something, or may not load it.
+    #[error("the kernel lacks what networks need: {0}; load or enable it")]
+    KernelLacks(String),
     /// A thread could not be started or ended badly.
     #[error("a worker thread failed: {0}")]
     Thread(String),

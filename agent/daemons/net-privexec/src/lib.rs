@@ -11,6 +11,7 @@ mod helper;
 mod inventory;
 mod options;
 mod persist;
+mod probe;
 mod purge;
 mod server;
 mod service;

@@ -23,6 +23,7 @@ use crate::error::PrivexecError;
 use crate::helper::Helper;
 use crate::options::Options;
 use crate::persist::Applied;
+use crate::probe::probe;
 use crate::spaces::Spaces;
 use crate::worker::Worker;
 
@@ -86,8 +87,9 @@ impl Server {
 
 fn start_worker(spaces: Arc<Spaces>, applied: Applied) -> Result<Arc<Worker>, PrivexecError> {
     let announcer = Announcer::start(Arc::clone(&spaces))?;
-    let worker = Arc::new(Worker::new(spaces, applied, announcer));
     // Fails here rather than at the first render when the kernel or the capabilities do not suffice.
+    probe(&spaces)?;
+    let worker = Arc::new(Worker::new(spaces, applied, announcer));
     worker.with_root(|root| sf_netstate::netlink::link::list(&mut root.route, false).map(drop))?;
     Ok(worker)
 }

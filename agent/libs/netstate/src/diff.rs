@@ -237,7 +237,8 @@ fn element_changes(now: &TableState, wanted: &TableState) -> Vec<Change> {
     changes
 }
 
-fn only_in(
+/// Elements of `these` that `those` lack, or have with another value.
+pub(crate) fn only_in(
     these: &BTreeMap<ElementKey, Element>,
     those: &BTreeMap<ElementKey, Element>,
 ) -> BTreeMap<ElementKey, Element> {

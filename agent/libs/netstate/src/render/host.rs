@@ -6,6 +6,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::Sockets;
 use super::apply::{pin_bridge_mtu, tolerant_batch};
+use crate::diff::only_in;
 use crate::error::NetError;
 use crate::intent::{EgressHost, EgressMode, HostIntent};
 use crate::model::BridgeSpec;
@@ -13,7 +14,7 @@ use crate::names::{MARK_GROUP, Mark, egress_bridge};
 use crate::netlink::link::{self, ObservedLink};
 use crate::netlink::{NftSocket, addr};
 use crate::nft::encode::{add_elements, delete_table, remove_elements, replace_table};
-use crate::nft::ir::{Element, ElementKey, Elements, TableSpec};
+use crate::nft::ir::{Elements, TableSpec};
 use crate::nft::observe;
 use crate::nft::tables::{host as host_table, port as port_table};
 
@@ -269,13 +270,8 @@ fn converge(socket: &mut NftSocket, spec: &TableSpec, elements: Option<Elements>
     for (set, want) in &wanted.elements {
         let empty = std::collections::BTreeMap::new();
         let have = now.elements.get(set).unwrap_or(&empty);
-        let extra: Vec<&ElementKey> = have.keys().filter(|key| want.get(*key) != have.get(*key)).collect();
-        let missing: std::collections::BTreeMap<ElementKey, Element> = want
-            .iter()
-            .filter(|(key, value)| have.get(*key) != Some(*value))
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
-        requests.extend(remove_elements(spec.table(), set, extra));
+        let (extra, missing) = (only_in(have, want), only_in(want, have));
+        requests.extend(remove_elements(spec.table(), set, extra.keys()));
         requests.extend(add_elements(spec.table(), set, &missing, false));
     }
     let changed = !requests.is_empty();

@@ -28,6 +28,7 @@ pub mod wire;
 pub mod allocator;
 pub mod artifacts;
 pub mod blobs;
+pub mod bootstrap;
 pub mod metadata;
 pub mod namespaces;
 pub mod networks;

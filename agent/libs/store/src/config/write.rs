@@ -78,7 +78,7 @@ pub async fn unset(conn: &mut Conn, ctx: &TxContext, keys: &[String]) -> StoreRe
 /// # Errors
 /// [`StoreError::Invalid`] for a bad value; a duplicate when the key is set.
 pub async fn insert(conn: &mut Conn, key: &str, text: &str, author: &str) -> StoreResult<()> {
-    let spec = known(key)?;
+    let spec = cluster_key(key).ok_or_else(|| StoreError::Invalid(format!("{key} is not a cluster key")))?;
     let text = checked(spec, text)?;
     let insert = "INSERT INTO cluster_config (key_name, value_text, is_secret, version, updated_at, updated_by) \
          VALUES (?, ?, ?, 1, UTC_TIMESTAMP(6), ?)";

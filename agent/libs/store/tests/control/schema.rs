@@ -21,7 +21,8 @@ async fn dump(options: &ConnectOptions) -> String {
     let keys = "SELECT CONCAT_WS(' ', table_name, index_name, seq_in_index, column_name, non_unique) AS value \
          FROM information_schema.statistics WHERE table_schema = DATABASE() \
          ORDER BY table_name, index_name, seq_in_index";
-    let history = "SELECT CONCAT_WS(' ', version, name, checksum) AS value FROM schema_history ORDER BY version";
+    let history =
+        "SELECT CONCAT_WS(' ', version, name, checksum) AS value FROM schema_history ORDER BY version";
     let mut lines: Vec<String> = Vec::new();
     for query in [columns, keys, history] {
         lines.extend(sql(query).values::<String>(&mut conn).await.unwrap());

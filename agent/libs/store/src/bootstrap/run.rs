@@ -1,0 +1,131 @@
+//! Running the operations one after the other.
+
+use std::sync::Arc;
+
+use super::operations::{OPERATION_VERSION, Operation, operations};
+use super::{BootstrapError, Done, Input, KeyOutput, Moment, Observer, Outcome, key_file};
+use crate::compat::{self, Purpose};
+use crate::conn::{Conn, ConnectOptions, Pool, connect, pool};
+use crate::context::TxContext;
+use crate::error::{StoreError, StoreResult};
+use crate::sql::{rows, sql};
+use crate::transaction::{Deadline, transaction};
+use crate::{config, events, migrate};
+
+rows! {
+    struct Present {
+        input_digest: Option<String>,
+        artefact: String,
+    }
+}
+
+/// Does what has not been done yet and says of every operation what became of it.
+///
+/// # Errors
+/// See [`BootstrapError`].
+pub async fn bootstrap(
+    options: &ConnectOptions,
+    input: &Input,
+    observe: &Observer,
+) -> Result<Vec<Done>, BootstrapError> {
+    compat::check(options, Purpose::Gateway { pool_size: 1 }).await?;
+    migrate::check_window(&mut connect(options).await.map_err(migrate::SchemaError::from)?).await?;
+    let pool = pool(options, 1);
+    let mut done = Vec::new();
+    for operation in operations(input) {
+        let name = operation.name.clone();
+        let outcome = match &input.admin_key.output {
+            Some(output) if operation.is_key() => make_key(&pool, input, &operation, output, observe).await?,
+            _ => make(&pool, input, &operation, observe).await.map_err(|source| failed(&name, source))?,
+        };
+        done.push(outcome);
+    }
+    Ok(done)
+}
+
+/// A key whose secret has to reach the operator. No file is touched inside the transaction.
+async fn make_key(
+    pool: &Pool,
+    input: &Input,
+    operation: &Operation,
+    output: &KeyOutput,
+    observe: &Observer,
+) -> Result<Done, BootstrapError> {
+    let own = &operation.artefact;
+    let name = &operation.name;
+    if let Some(before) = present(pool, name).await.map_err(|source| failed(name, source))? {
+        key_file::hand_over(&output.path, &before.artefact)?;
+        let operation = name.clone();
+        return Ok(Done { operation, outcome: Outcome::AlreadyDone, artefact: before.artefact });
+    }
+    key_file::draft(output, own)?;
+    let done = make(pool, input, operation, observe).await;
+    match &done {
+        // Another run was faster; its draft becomes the file.
+        Ok(done) if done.artefact != *own => key_file::discard(&output.path, own),
+        Ok(_) => key_file::hand_over(&output.path, own)?,
+        // The outcome of a lost commit is unknown: the draft stays, and the next run decides.
+        Err(StoreError::Unreachable(_)) => {}
+        Err(_) => key_file::discard(&output.path, own),
+    }
+    done.map_err(|source| failed(name, source))
+}
+
+async fn make(pool: &Pool, input: &Input, operation: &Operation, observe: &Observer) -> StoreResult<Done> {
+    let mine = Arc::new(operation.clone());
+    let fqdn: Arc<str> = input.fqdn.as_str().into();
+    let made = transaction(pool, Deadline::default(), |conn| {
+        let (mine, fqdn, observe) = (mine.clone(), fqdn.clone(), observe.clone());
+        Box::pin(async move { attempt(conn, &mine, &fqdn, &observe).await })
+    })
+    .await;
+    let outcome = match made {
+        Ok(()) => {
+            observe(&operation.name, Moment::Committed);
+            Outcome::Created
+        }
+        Err(error) if error.is_duplicate() => {
+            let before = present(pool, &operation.name).await?;
+            // Without a row it was the artefact that exists: made by hand, or by a build that recorded it otherwise.
+            let Some(before) = before else { return Err(error) };
+            let same = before.input_digest.is_none() || before.input_digest == operation.digest;
+            let outcome = if same { Outcome::AlreadyDone } else { Outcome::AlreadyDoneDifferently };
+            return Ok(Done { operation: operation.name.clone(), outcome, artefact: before.artefact });
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Done { operation: operation.name.clone(), outcome, artefact: operation.artefact.clone() })
+}
+
+async fn attempt(conn: &mut Conn, operation: &Operation, fqdn: &str, observe: &Observer) -> StoreResult<()> {
+    sql("INSERT INTO bootstrap_operations (operation, operation_version, input_digest, artefact, agent_version, fqdn, \
+         completed_at) VALUES (?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(6))")
+    .bind(&operation.name)
+    .bind(OPERATION_VERSION)
+    .bind(operation.digest.as_ref())
+    .bind(&operation.artefact)
+    .bind(env!("CARGO_PKG_VERSION"))
+    .bind(fqdn)
+    .run(conn)
+    .await?;
+    observe(&operation.name, Moment::Recorded);
+    // As of this transaction: earlier operations may have set what this one reads.
+    let settings = config::settings(conn, fqdn).await?;
+    let ctx = TxContext::internal(Arc::new(settings), "sf-ctl");
+    operation.write(conn, &ctx).await?;
+    events::insert(conn, &ctx.take_events()).await?;
+    observe(&operation.name, Moment::Written);
+    Ok(())
+}
+
+async fn present(pool: &Pool, operation: &str) -> StoreResult<Option<Present>> {
+    let mut conn = crate::conn::checkout(pool).await?;
+    sql("SELECT input_digest, artefact FROM bootstrap_operations WHERE operation = ?")
+        .bind(operation)
+        .first_row(&mut conn)
+        .await
+}
+
+fn failed(operation: &str, source: StoreError) -> BootstrapError {
+    BootstrapError::Store { operation: operation.to_owned(), source }
+}

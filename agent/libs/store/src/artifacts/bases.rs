@@ -100,7 +100,7 @@ impl Resolver<'_> {
                 self.usable(text, found)
             }
             Base::Table(name) => match table {
-                Some(url) => self.fetch(text, url).await,
+                Some(url) => self.fetch(name, url).await,
                 None => Err(self.unknown(name).await?),
             },
             Base::Url(url) => self.url(url).await,
@@ -161,11 +161,7 @@ impl Resolver<'_> {
         }
         if let Some(candidate) = own.pop() {
             return if is_fetched(&candidate) {
-                let url = table
-                    .filter(|_| candidate.source_url == name)
-                    .unwrap_or(&candidate.source_url)
-                    .to_owned();
-                Ok(refresh(&candidate, url))
+                Ok(refresh(&candidate))
             } else {
                 self.current(name, &candidate)
             };
@@ -203,7 +199,7 @@ impl Resolver<'_> {
         Ok(ResolvedBase {
             resolved: format!("image fetched from {url}"),
             artifact_uuid: Some(artifact.to_string()),
-            fetch_url: Some(url.to_owned()),
+            fetch_url: Some(source.to_owned()),
             ..ResolvedBase::default()
         })
     }
@@ -306,11 +302,11 @@ fn ready(resolved: String, blob: BlobId) -> ResolvedBase {
 }
 
 /// An own image is asked for again by conditional request; its fetch joins one that is under way.
-fn refresh(candidate: &Candidate, url: String) -> ResolvedBase {
+fn refresh(candidate: &Candidate) -> ResolvedBase {
     ResolvedBase {
         resolved: format!("image {} of namespace {}", candidate.uuid, candidate.namespace),
         artifact_uuid: Some(candidate.uuid.to_string()),
-        fetch_url: Some(url),
+        fetch_url: Some(candidate.source_url.clone()),
         ..ResolvedBase::default()
     }
 }

@@ -86,7 +86,9 @@ async fn addresses_are_fetched_into_the_own_namespace_and_read_from_others() {
 async fn a_bare_name_is_never_a_guess() {
     let Some(world) = World::start().await else { return };
     let from_table = resolve(&world, "debian:12", TABLE).await.unwrap();
-    assert_eq!(from_table.fetch_url.as_deref(), Some(TABLE));
+    assert_eq!(from_table.fetch_url.as_deref(), Some("debian:12"), "the node that fetches applies the table");
+    let spelled = resolve(&world, "image:debian:12", TABLE).await.unwrap();
+    assert_eq!(spelled.fetch_url.as_deref(), Some("debian:12"));
     let blob = world.blob("image").await;
     // A foreign artifact that is not the table's image competes with it.
     world.version("system", "label", "sf://label/system/debian:12", "debian:12", blob).await.unwrap();

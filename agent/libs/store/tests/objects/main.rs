@@ -1,5 +1,7 @@
 //! Namespaces, networks, the allocator, artifacts and blobs against a real MariaDB.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests are tests")]
+
 mod allocator;
 mod artifacts;
 mod bases;

@@ -101,6 +101,8 @@ fn write_impl(
         _ => Vec::new(),
     };
     let context = method.input().get_field_by_name("context").is_some();
+    let node = method.input().get_field_by_name("node_uuid").is_some_and(|f| !f.supports_presence() && !f.is_list());
+    let node = if node { "Some(self.node_uuid.as_str())" } else { "None" };
     let fill =
         if context { "if self.context.is_none() { self.context = Some(make()); }" } else { "let _ = make;" };
     let read = if context { "self.context.as_ref()" } else { "None" };
@@ -109,7 +111,7 @@ fn write_impl(
         "impl Rpc for {request} {{\n    type Reply = {reply};\n    const CALL: Call = Call {{ service: \"{service}\", method: \"{name}\", path: \
          \"/{service}/{name}\", kind: CallKind::{kind}, scope: CallScope::{scope}, callers: &[{callers}] }};\n    fn fill_context(&mut \
          self, make: impl FnOnce() -> crate::common::MutationContext) {{ {fill} }}\n    fn context(&self) -> \
-         Option<&crate::common::MutationContext> {{ {read} }}\n}}",
+         Option<&crate::common::MutationContext> {{ {read} }}\n    fn node_uuid(&self) -> Option<&str> {{ {node} }}\n}}",
         callers = callers.join(", "),
     )?;
     writeln!(rules, "    <{request} as Rpc>::CALL,")?;

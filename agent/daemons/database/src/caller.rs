@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use http::HeaderMap;
+use sf_model::NodeId;
 use sf_protos::common::MutationContext;
-use sf_protos::{Call, CallScope};
+use sf_protos::{Call, CallScope, Rpc};
 use sf_store::{Deadline, Fence, Settings, TxContext};
 use tonic::Status;
 
@@ -22,6 +23,7 @@ const MAX_EVENTS: usize = 16;
 pub(crate) struct Caller {
     pub(crate) daemon: String,
     pub(crate) deadline: Deadline,
+    node: Option<String>,
     request_id: Option<String>,
     traceparent: Option<String>,
 }
@@ -34,6 +36,7 @@ impl Caller {
         Self {
             daemon: text("caller-daemon").unwrap_or_else(|| "unknown".to_owned()),
             deadline: Deadline::after(timeout.min(MAX_TIMEOUT)),
+            node: text("caller-node"),
             request_id: text("x-request-id"),
             traceparent: text("traceparent"),
         }
@@ -51,6 +54,22 @@ impl Caller {
         } else {
             Err(status::refused(format!("sf-{} may not call {}", self.daemon, call.method)))
         }
+    }
+
+    /// Whether the request is about the caller's own node, where its call asks for that. A caller that does not say where
+    /// it runs is believed while claims are; so is the command line, which names its host and not its node.
+    pub(crate) fn owns<R: Rpc>(&self, call: &Call, request: &R) -> Result<(), Status> {
+        let Some(own) = self.node.as_ref().filter(|node| node.parse::<NodeId>().is_ok()) else {
+            return Ok(());
+        };
+        let named =
+            request.context().map(|context| context.caller_node.as_str()).filter(|node| !node.is_empty());
+        let foreign = |node: &str| !node.eq_ignore_ascii_case(own);
+        let subject = request.node_uuid().filter(|_| call.scope == CallScope::OwnNode);
+        if named.is_some_and(foreign) || subject.is_some_and(foreign) {
+            return Err(status::refused(format!("{} is about another node than the caller's", call.method)));
+        }
+        Ok(())
     }
 
     /// The store's view of a call.
@@ -108,7 +127,6 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sf_protos::Rpc;
 
     fn caller(daemon: &str) -> Caller {
         let mut headers = HeaderMap::new();
@@ -124,6 +142,21 @@ mod tests {
         assert!(caller("net").may(&create).is_err());
         let config = <sf_protos::config::GetClusterConfigRequest as Rpc>::CALL;
         assert!(caller("net").may(&config).is_ok());
+    }
+
+    #[test]
+    fn a_daemon_speaks_for_its_own_node_only() {
+        use sf_protos::nodes::{CheckInRequest, GetNodeRequest};
+        let (own, other) = (NodeId::random().to_string(), NodeId::random().to_string());
+        let check_in =
+            |node: &str| CheckInRequest { node_uuid: node.to_owned(), ..CheckInRequest::default() };
+        let mut caller = caller("resources");
+        let call = CheckInRequest::CALL;
+        assert!(caller.owns(&call, &check_in(&other)).is_ok(), "it did not say where it runs");
+        caller.node = Some(own.clone());
+        assert!(caller.owns(&call, &check_in(&own)).is_ok());
+        assert!(caller.owns(&call, &check_in(&other)).is_err());
+        assert!(caller.owns(&GetNodeRequest::CALL, &GetNodeRequest { reference: other }).is_ok());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod caller;
 mod calls;
+mod gauges;
 mod health;
 mod overload;
 mod refresh;

@@ -9,7 +9,7 @@ use sf_protos::{CallKind, Rpc};
 use sf_store::conn::checkout;
 use sf_store::{
     Conn, Deadline, Pool, StoreError, StoreResult, TxContext, events, limit_statements, locks, mutations,
-    transaction,
+    statements, transaction,
 };
 use tonic::Status;
 
@@ -44,6 +44,7 @@ pub(crate) async fn run<R: Rpc>(
         return Err(status::read_only());
     }
     let context = caller.transaction(&call, request.context(), gateway.settings.load_full())?;
+    caller.owns(&call, &request)?;
     let place = match lane {
         Lane::Ordinary => Some(gateway.admission.enter(caller.deadline).await?),
         Lane::Lease => None,
@@ -53,16 +54,19 @@ pub(crate) async fn run<R: Rpc>(
         Lane::Lease => gateway.lease_pool.clone(),
     };
     let deadline = caller.deadline;
-    if !mutates {
-        let outcome = read(&pool, deadline, &context, &request, work).await;
-        drop(place);
-        return outcome.map_err(status::from_store);
-    }
     let gateway = gateway.clone();
-    // A client that goes away drops this future, but not the task: a transaction is never cut between two statements.
+    // A client that goes away drops this future, but not the task: neither is a transaction cut between two statements,
+    // nor is a session given back while an answer is still on its way to it.
     let task = tokio::spawn(async move {
         let context = Arc::new(context);
-        let outcome = mutate(&pool, deadline, context.clone(), Arc::new(request), work).await;
+        let outcome = statements::attributed(call.method, async {
+            if mutates {
+                mutate(&pool, deadline, context.clone(), Arc::new(request), work).await
+            } else {
+                read(&pool, deadline, &context, &request, work).await.map_err(StoreError::settled)
+            }
+        })
+        .await;
         if outcome.is_ok() {
             gateway.waiters.wake(context.take_wakes());
         }
@@ -72,7 +76,7 @@ pub(crate) async fn run<R: Rpc>(
     match task.await {
         Ok(outcome) => outcome.map_err(status::from_store),
         Err(error) => {
-            tracing::error!(%error, operation = call.method, "the task of a mutation ended without an answer");
+            tracing::error!(%error, operation = call.method, "the task of a call ended without an answer");
             Err(Status::internal("the call ended without an answer, see the gateway's log"))
         }
     }

@@ -10,6 +10,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 
 use crate::calls;
+use crate::gauges;
 use crate::health;
 use crate::refresh;
 use crate::run::DatabaseError;
@@ -87,6 +88,7 @@ impl Server {
             "settings",
             refresh::settings(gateway.clone(), self.fqdn, shutdown.clone(), liveness.clone()),
         );
+        tasks.spawn_loop("gauges", gauges::run(gateway.clone(), shutdown.clone(), liveness.clone()));
         tasks
             .spawn_loop("look-for-work", refresh::look_for_work(gateway.clone(), shutdown.clone(), liveness));
         let ending = {

@@ -53,6 +53,9 @@ pub trait Rpc: Message + Default + Clone + 'static {
 
     /// The mutation context, if the request has one.
     fn context(&self) -> Option<&crate::common::MutationContext>;
+
+    /// The node the request is about, if it names one: what [`CallScope::OwnNode`] is checked against.
+    fn node_uuid(&self) -> Option<&str>;
 }
 
 include!(concat!(env!("OUT_DIR"), "/rpc_table.rs"));

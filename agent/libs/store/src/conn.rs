@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncMysqlConnection, SimpleAsyncConnection};
@@ -148,7 +148,10 @@ pub fn pool(options: &ConnectOptions, size: u32) -> Pool {
 /// # Errors
 /// [`StoreError::Unreachable`] when none can be had in time.
 pub async fn checkout(pool: &Pool) -> StoreResult<PooledConn<'_>> {
-    pool.get().await.map_err(StoreError::from_pool)
+    let began = Instant::now();
+    let session = pool.get().await.map_err(StoreError::from_pool);
+    metrics::histogram!("database_pool_wait_seconds").record(began.elapsed().as_secs_f64());
+    session
 }
 
 async fn establish(options: ConnectOptions) -> diesel::ConnectionResult<Conn> {

@@ -183,7 +183,7 @@ impl StoreError {
     }
 
     /// Gives the faults that callers tell apart their own variant.
-    pub(crate) fn settled(self) -> Self {
+    pub fn settled(self) -> Self {
         match (self.fault(), self) {
             (Fault::Unreachable, Self::Db(e)) => Self::Unreachable(e.to_string()),
             (Fault::ReadOnly, Self::Db(_)) => Self::ReadOnly,
@@ -198,7 +198,12 @@ impl StoreError {
                 Self::Setup(format!("MariaDB refuses a session: {e}"))
             }
             ConnectionError::InvalidConnectionUrl(e) => Self::Setup(e),
-            ConnectionError::BadConnection(text) if text.contains("Server error") => {
+            // A server that is full or on its way out will take a session later.
+            ConnectionError::BadConnection(text)
+                if text.contains("Server error")
+                    && !text.contains("Too many connections")
+                    && !text.contains("shutdown in progress") =>
+            {
                 Self::Setup(format!("MariaDB refuses a session: {text}"))
             }
             other => Self::Unreachable(other.to_string()),

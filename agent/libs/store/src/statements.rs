@@ -10,6 +10,19 @@ use crate::conn::Conn;
 
 tokio::task_local! {
     static COUNT: Arc<AtomicU64>;
+    static OPERATION: &'static str;
+}
+
+/// Runs the work of a call, so that its statements, retries and slowness are counted under its name.
+pub async fn attributed<F: Future>(operation: &'static str, work: F) -> F::Output {
+    let (output, statements) = OPERATION.scope(operation, count(work)).await;
+    metrics::counter!("database_statements_total", "operation" => operation).increment(statements);
+    output
+}
+
+/// The call that is being worked on; a dash outside of any.
+pub(crate) fn operation() -> &'static str {
+    OPERATION.try_with(|operation| *operation).unwrap_or("-")
 }
 
 /// Runs `work` and says how many statements it sent, over whatever sessions, transaction control not included.

@@ -8,6 +8,7 @@ use rand::Rng;
 
 use crate::conn::{Conn, MAX_STATEMENT_SECONDS, Pool, checkout};
 use crate::error::{Fault, StoreError, StoreResult};
+use crate::statements::operation;
 
 /// Attempts of one transaction.
 const MAX_ATTEMPTS: u32 = 5;
@@ -67,7 +68,8 @@ where
             Err(error) => error,
         };
         let Fault::Conflict(why) = error.fault() else { return Err(error.settled()) };
-        metrics::counter!("database_transaction_retries_total", "reason" => why).increment(1);
+        metrics::counter!("database_transaction_retries_total", "operation" => operation(), "reason" => why)
+            .increment(1);
         let pause = Duration::from_millis(rand::rng().random_range(JITTER_MS));
         if attempts >= MAX_ATTEMPTS || deadline.left() <= pause {
             return Err(StoreError::Contended { attempts, last: error.to_string() });
@@ -107,7 +109,12 @@ where
         }
     };
     if began.elapsed() > SLOW {
-        tracing::warn!(milliseconds = began.elapsed().as_millis(), "slow transaction");
+        metrics::counter!("database_slow_queries_total", "operation" => operation()).increment(1);
+        tracing::warn!(
+            operation = operation(),
+            milliseconds = began.elapsed().as_millis(),
+            "slow transaction"
+        );
     }
     outcome
 }

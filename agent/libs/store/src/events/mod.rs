@@ -4,10 +4,12 @@ mod insert;
 mod prune;
 mod read;
 mod record;
+mod rows;
 mod validate;
 
 pub use insert::insert;
 pub use prune::{PruneBudget, drop_low_value, prune, purge_object};
 pub use read::object_events;
-pub use record::{count_rows, record_batch};
+pub use record::record_batch;
+pub use rows::sample_rows;
 pub use validate::{MAX_BATCH, MAX_BATCH_BYTES, Valid, validate};

@@ -11,9 +11,8 @@ use uuid::Uuid;
 
 use super::insert::{stored, write};
 use super::validate::{MAX_BATCH, MAX_BATCH_BYTES, Valid, validate};
-use crate::conn::{Conn, Pool, checkout};
+use crate::conn::{Pool, checkout};
 use crate::error::{Fault, StoreError, StoreResult};
-use crate::sql::sql;
 use crate::transaction::{Deadline, transaction};
 
 /// How often a batch starts over because another gateway stores the same events at the same time.
@@ -53,14 +52,6 @@ pub async fn record_batch(
             Err(error) => return Err(error),
         }
     }
-}
-
-/// Rows of the log.
-///
-/// # Errors
-/// The database cannot be read.
-pub async fn count_rows(conn: &mut Conn) -> StoreResult<u64> {
-    Ok(sql("SELECT CAST(COUNT(*) AS UNSIGNED) AS value FROM events").value(conn).await?.unwrap_or(0))
 }
 
 /// The events that are valid, not stored and not refused; each once.

@@ -10,7 +10,7 @@ use sf_protos::common::MetadataEntry;
 
 use crate::conn::Conn;
 use crate::error::{StoreError, StoreResult};
-use crate::sql::{Bind, rows, sql};
+use crate::sql::{rows, sql};
 
 pub use call::{delete_key, get, set_key};
 
@@ -47,15 +47,18 @@ pub async fn set_all(
     for entry in entries {
         check(object_type, &entry.key, &entry.value_json)?;
     }
-    let rows = entries.iter().map(|entry| {
-        vec![Bind::from(object_type), id.into(), (&entry.key).into(), (&entry.value_json).into()]
-    });
-    sql("INSERT INTO object_metadata (object_type, object_id, meta_key, meta_value, updated_at) \
-         SELECT v.*, UTC_TIMESTAMP(6) FROM (VALUES ")
-    .tuples(rows)
-    .push(") v")
-    .run(conn)
-    .await?;
+    let mut statement =
+        sql("INSERT INTO object_metadata (object_type, object_id, meta_key, meta_value, updated_at) VALUES ");
+    for (position, entry) in entries.iter().enumerate() {
+        statement = statement
+            .push(if position == 0 { "" } else { ", " })
+            .push("(?, ?, ?, ?, UTC_TIMESTAMP(6))")
+            .bind(object_type)
+            .bind(id)
+            .bind(&entry.key)
+            .bind(&entry.value_json);
+    }
+    statement.run(conn).await?;
     Ok(())
 }
 

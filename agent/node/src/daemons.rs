@@ -3,9 +3,12 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
+use sf_config::{DatabaseConfig, NodeConfig};
 use sf_daemon::{DaemonContext, Host};
 use sf_model::DaemonName;
+use sf_runtime::Shutdown;
 
 use crate::failure::{Exit, Failure};
 
@@ -18,9 +21,9 @@ pub(crate) enum Start {
     /// Speaks to the database tier.
     Member(fn(DaemonContext) -> Running),
     /// Holds root rights and nothing else: no database, no spool, no port.
-    Privileged(fn(std::sync::Arc<sf_config::NodeConfig>, sf_runtime::Shutdown) -> Running),
+    Privileged(fn(Arc<NodeConfig>, Shutdown) -> Running),
     /// The database tier itself.
-    Tier(fn(Host, sf_config::DatabaseConfig) -> Running),
+    Tier(fn(Host, Arc<DatabaseConfig>) -> Running),
 }
 
 /// One daemon.
@@ -43,6 +46,37 @@ pub(crate) const DAEMONS: &[Daemon] = &[
         purpose: "network changes that need root",
         start: Start::Privileged(|config, shutdown| run(sf_daemon_net_privexec::run(config, shutdown))),
     },
+    Daemon { name: DaemonName::Database, purpose: "gateway to MariaDB", start: Start::Tier(database) },
+    Daemon {
+        name: DaemonName::Transfers,
+        purpose: "blobs, images and uploads of this node",
+        start: Start::Member(|context| run(sf_daemon_transfers::run(context))),
+    },
+    Daemon {
+        name: DaemonName::Net,
+        purpose: "networks of this node, DHCP and DNS",
+        start: Start::Member(|context| run(sf_daemon_net::run(context))),
+    },
+    Daemon {
+        name: DaemonName::Queues,
+        purpose: "instances of this node",
+        start: Start::Member(|context| run(sf_daemon_queues::run(context))),
+    },
+    Daemon {
+        name: DaemonName::Api,
+        purpose: "REST interface",
+        start: Start::Member(|context| run(sf_daemon_api::run(context))),
+    },
+    Daemon {
+        name: DaemonName::Resources,
+        purpose: "check-in, capacity and storage health",
+        start: Start::Member(|context| run(sf_daemon_resources::run(context))),
+    },
+    Daemon {
+        name: DaemonName::Cleaner,
+        purpose: "removal of what was left behind",
+        start: Start::Member(|context| run(sf_daemon_cleaner::run(context))),
+    },
     Daemon {
         name: DaemonName::Cluster,
         purpose: "election and cluster-wide maintenance",
@@ -57,4 +91,14 @@ pub(crate) fn find(name: DaemonName) -> Option<&'static Daemon> {
 
 fn run<E: Display>(work: impl Future<Output = Result<(), E>> + Send + 'static) -> Running {
     Box::pin(async { work.await.map_err(|error| Failure::say(Exit::Internal, error)) })
+}
+
+/// A gateway that cannot fit its database is a matter of configuration, not of trying again.
+fn database(host: Host, config: Arc<DatabaseConfig>) -> Running {
+    Box::pin(async {
+        sf_daemon_database::run(host, config).await.map_err(|error| {
+            let exit = if error.is_configuration() { Exit::Config } else { Exit::Internal };
+            Failure::new(exit, error)
+        })
+    })
 }

@@ -82,8 +82,7 @@ async fn start(
         Start::Tier(run) => {
             let database = load_database(sources)?.config;
             let host = host(name, config, shutdown)?;
-            host.serve_metrics(name).await?;
-            let outcome = run(host.clone(), database).await;
+            let outcome = run(host.clone(), Arc::new(database)).await;
             notify::stopping();
             host.finish().await;
             outcome

@@ -159,7 +159,7 @@ impl ClusterConfig {
 }
 
 /// Host name of this machine, as the default node name.
-pub(crate) fn hostname() -> String {
+pub fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map(|name| name.trim().to_owned())
         .unwrap_or_default()

@@ -26,7 +26,7 @@ pub use choices::{
     AdvertiseMode, ClaimEnforcement, DiskBus, DiskCacheMode, EgressMode, HypervisorDriver, LogLevel,
     PortSecurity, VirtType,
 };
-pub use derived::split_endpoint;
+pub use derived::{hostname, split_endpoint};
 pub use error::{ConfigError, EXIT_CONFIG, Problem};
 pub use load::{Loaded, Sources, check_file, load_database, load_node};
 pub use secret::read_secret;

@@ -5,7 +5,7 @@ use std::io::Read;
 
 use anyhow::Context;
 use clap::Subcommand;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use sf_config::{NodeConfig, cluster_key};
 use sf_gateway::CallClass;
 use sf_protos::config::{GetClusterConfigRequest, SetClusterConfigRequest};
@@ -79,7 +79,7 @@ async fn apply(config: &NodeConfig, values: HashMap<String, String>, check: bool
 }
 
 /// The mapping as canonical texts by upper-case name, everything wrong said at once.
-fn parse(text: &str) -> Result<HashMap<String, String>, Failure> {
+pub(super) fn parse(text: &str) -> Result<HashMap<String, String>, Failure> {
     let given: HashMap<String, serde_yaml::Value> = serde_yaml::from_str(text)
         .map_err(|e| refuse(format!("standard input is not a mapping of keys: {e}")))?;
     let mut values = HashMap::new();

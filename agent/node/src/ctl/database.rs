@@ -1,6 +1,9 @@
 //! Work on MariaDB itself, for the three commands that open it and for standalone mode.
 
+use std::sync::Arc;
+
 use sf_config::DatabaseConfig;
+use sf_store::bootstrap::{BootstrapError, Done, Input, Moment, Observer};
 use sf_store::compat::{self, Purpose};
 use sf_store::migrate::{self, Progress, SchemaError};
 use sf_store::{ConnectOptions, StoreError};
@@ -29,6 +32,29 @@ pub(crate) async fn ensure_schema(
     tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<migrate::Report, Failure> {
     Ok(migrate::ensure_schema(&ConnectOptions::schema(config)?, tell).await?)
+}
+
+/// Makes what a cluster begins with, as far as it does not exist.
+pub(crate) async fn bootstrap(config: &DatabaseConfig, input: &Input) -> Result<Vec<Done>, Failure> {
+    let observe: Observer = Arc::new(|operation: &str, moment| {
+        if moment == Moment::Committed {
+            tracing::info!(operation, "made");
+        }
+    });
+    Ok(sf_store::bootstrap::bootstrap(&ConnectOptions::runtime(config)?, input, &observe).await?)
+}
+
+impl From<BootstrapError> for Failure {
+    fn from(error: BootstrapError) -> Self {
+        match error {
+            BootstrapError::Schema(schema) => schema.into(),
+            BootstrapError::Store { operation, source } => {
+                let inner = Self::from(source);
+                Self { error: inner.error.context(format!("bootstrap stopped at {operation}")), ..inner }
+            }
+            file @ BootstrapError::KeyFile { .. } => Self::new(Exit::Refused, file),
+        }
+    }
 }
 
 impl From<SchemaError> for Failure {

@@ -1,13 +1,16 @@
 //! `sf-ctl`: one file per group of commands. Every command answers with an [`Answer`] and has a JSON form.
 
+pub(crate) mod bootstrap;
 mod cluster_config;
 mod config;
 pub(crate) mod database;
 mod gateway;
+mod key;
 mod locks;
 mod node;
 mod schema;
 mod spool;
+mod system_key;
 
 use std::time::Duration;
 
@@ -30,6 +33,8 @@ pub(crate) enum Ctl {
     CheckMariadb,
     /// Bring the schema to the version of this binary.
     EnsureMariadbSchema(schema::EnsureOptions),
+    /// Make the first secrets, namespace and defaults.
+    BootstrapCluster(Box<bootstrap::BootstrapOptions>),
     /// Ask a gateway of the database tier whether it serves.
     GatewayHealth {
         /// Gateway to ask, with an optional port; the configured ones by default.
@@ -45,6 +50,9 @@ pub(crate) enum Ctl {
     /// Look into the event spools of this node.
     #[command(subcommand)]
     Spool(spool::SpoolCommand),
+    /// Keys of the namespace `system`.
+    #[command(subcommand)]
+    SystemKey(system_key::SystemKeyCommand),
     /// Keys that are the same for the whole cluster.
     #[command(subcommand)]
     ClusterConfig(cluster_config::ClusterConfigCommand),
@@ -67,10 +75,12 @@ pub(crate) fn execute(command: Ctl, common: &Common) -> Result<Answer, Failure> 
             match other {
                 Ctl::CheckMariadb => schema::check(&sources).await,
                 Ctl::EnsureMariadbSchema(options) => schema::ensure(&sources, options).await,
+                Ctl::BootstrapCluster(options) => bootstrap::execute(&sources, *options).await,
                 Ctl::GatewayHealth { host, timeout } => {
                     gateway::health(host, Duration::from_secs(timeout), || node()).await
                 }
                 Ctl::Node(command) => node::execute(command, &node()?).await,
+                Ctl::SystemKey(command) => system_key::execute(command, &node()?).await,
                 Ctl::ClusterConfig(command) => cluster_config::execute(command, &node()?).await,
                 Ctl::ListLocks => locks::list(&node()?).await,
                 Ctl::QueueStatus => locks::queues(&node()?).await,

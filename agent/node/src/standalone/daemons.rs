@@ -1,5 +1,6 @@
 //! The unprivileged daemons as tasks of this process.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sf_config::DatabaseConfig;
@@ -80,14 +81,13 @@ async fn start_tier(
     database: DatabaseConfig,
 ) -> Result<Option<(JoinHandle<Result<(), Failure>>, Shutdown)>, Failure> {
     let found = DAEMONS.iter().find_map(|daemon| match daemon.start {
-        Start::Tier(start) => Some((daemon.name, start)),
+        Start::Tier(start) => Some(start),
         _ => None,
     });
-    let Some((name, start)) = found else { return Ok(None) };
+    let Some(start) = found else { return Ok(None) };
     let ending = Shutdown::new(database.database_drain_grace);
     let own = host.with_shutdown(ending.clone());
-    own.serve_metrics(name).await?;
-    let mut task = tokio::spawn(start(own, database));
+    let mut task = tokio::spawn(start(own, Arc::new(database)));
     for (address, port) in host.config.gateway_endpoints() {
         let deadline = Instant::now() + TIER_PATIENCE;
         let outcome = tokio::select! {

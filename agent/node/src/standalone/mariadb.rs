@@ -15,7 +15,7 @@ use sf_store::migrate::Progress;
 
 use super::layout::{Layout, write_whole};
 use super::process;
-use crate::ctl::database;
+use crate::ctl::{bootstrap, database};
 use crate::failure::{Exit, Failure};
 
 const SERVER: &str = "mariadbd";
@@ -42,13 +42,13 @@ pub(super) async fn prepare(
     config: &DatabaseConfig,
     cluster: &[String],
 ) -> Result<(), Failure> {
-    let _ = (layout, cluster);
     let mut tell = |progress| {
         if let Progress::Applied(step, _) = progress {
             tracing::info!(migration = step.name, "applied");
         }
     };
-    database::ensure_schema(config, &mut tell).await.map(|_| ())
+    database::ensure_schema(config, &mut tell).await?;
+    bootstrap::standalone(config, &layout.system_key(), cluster).await
 }
 
 impl Mariadb {

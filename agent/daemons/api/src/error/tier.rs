@@ -13,14 +13,16 @@ impl From<DbError> for ApiError {
         match error {
             DbError::NotFound { object_type, .. } => Self::not_found(kind(&object_type)),
             DbError::Conflict { message, .. } => Self::conflict(message),
-            DbError::Precondition { reason, message, detail } => {
-                let status = precondition(&reason, &detail);
-                if status == StatusCode::NOT_FOUND {
-                    return Self::not_found(detail.get("object_type").map_or("object", |kind_| kind(kind_)));
-                }
-                Self::new(status, message).code(&reason.replace('-', "_"))
-            }
+            DbError::Precondition { reason, message, detail } => match precondition(&reason, &detail) {
+                StatusCode::NOT_FOUND => gone(&reason, message, &detail),
+                StatusCode::SERVICE_UNAVAILABLE => Self::unavailable(message, 1),
+                status => Self::new(status, message).code(&reason.replace('-', "_")),
+            },
             DbError::NoCapacity { message, .. } => Self::no_room(message),
+            DbError::Refused { reason, message } if reason == CALLER => {
+                tracing::error!(%message, "the database tier refuses a call to this daemon");
+                Self::internal()
+            }
             DbError::Refused { message, .. } => Self::forbidden(message),
             DbError::DatabaseUnavailable { message } => {
                 tracing::info!(%message, "the database tier did not answer");
@@ -50,6 +52,23 @@ fn kind(object_type: &str) -> &str {
     }
 }
 
+/// Reason of a refusal that is about this daemon, not about its client.
+const CALLER: &str = "caller";
+
+/// The answer for what was there once, or never was.
+fn gone(reason: &str, message: String, detail: &HashMap<String, String>) -> ApiError {
+    match reason {
+        "unknown-image" => {
+            let text =
+                if message.contains("not found") { message } else { format!("image not found: {message}") };
+            ApiError::new(StatusCode::NOT_FOUND, text).code("unknown_image")
+        }
+        "no-such-index" => ApiError::not_found("artifact index"),
+        "blob_deleted" => ApiError::not_found("blob"),
+        _ => ApiError::not_found(detail.get("object_type").map_or("object", |object_type| kind(object_type))),
+    }
+}
+
 /// The status of a failed precondition. A state that will pass is 406, which clients repeat until it has; everything
 /// that cannot resolve itself must be something else.
 fn precondition(reason: &str, detail: &HashMap<String, String>) -> StatusCode {
@@ -60,7 +79,16 @@ fn precondition(reason: &str, detail: &HashMap<String, String>) -> StatusCode {
             Some(Readiness::Gone) => StatusCode::NOT_FOUND,
             _ => StatusCode::CONFLICT,
         },
-        "ambiguous" | "bad-reference" | "bad-address" | "invalid" => StatusCode::BAD_REQUEST,
+        "ambiguous-reference"
+        | "bad-reference"
+        | "bad-address"
+        | "bad-interface"
+        | "bad-metadata"
+        | "bad-netblock"
+        | "namespace-in-use"
+        | "invalid" => StatusCode::BAD_REQUEST,
+        "unknown-image" | "no-such-index" | "blob_deleted" => StatusCode::NOT_FOUND,
+        "no-store" => StatusCode::SERVICE_UNAVAILABLE,
         "forbidden" => StatusCode::FORBIDDEN,
         _ => StatusCode::CONFLICT,
     }
@@ -95,7 +123,10 @@ mod tests {
             ("bad-state", Some("deleted"), 404),
             ("bad-state", None, 409),
             ("not-ready", None, 406),
-            ("ambiguous", None, 400),
+            ("ambiguous-reference", None, 400),
+            ("bad-metadata", None, 400),
+            ("unknown-image", None, 404),
+            ("no-store", None, 503),
             ("forbidden", None, 403),
             ("in-use", None, 409),
             ("something-new", None, 409),

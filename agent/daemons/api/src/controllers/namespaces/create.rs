@@ -1,12 +1,10 @@
 //! `POST /auth/namespaces`, with a first key if one is given.
 
-use sf_gateway::DbError;
 use sf_model::{ObjectType, name};
 use sf_protos::namespaces::CreateNamespaceRequest;
 
 use crate::call::Call;
 use crate::controllers::keys::secret::{KeyWish, key_name, supplied};
-use crate::error::ApiError;
 use crate::input::{Input, Request};
 use crate::params::{Fault, text_of};
 use crate::reply::{ApiResult, Reply};
@@ -45,18 +43,8 @@ pub async fn handle(call: Call, request: Create) -> ApiResult {
         None => None,
     };
     let wanted = CreateNamespaceRequest { context: None, name: request.name, key };
-    match call.api.daemon.gateway.call(sf_gateway::CallClass::Interactive, wanted).await {
-        Ok(reply) => {
-            let namespace = reply.namespace.unwrap_or_default();
-            let name = namespace.name.clone();
-            Ok(Reply::view(NamespaceView::from(namespace)).audit(
-                ObjectType::Namespace,
-                name,
-                "namespace created",
-            ))
-        }
-        // The contract of this one route: clients expect 403, not 409.
-        Err(DbError::Conflict { .. }) => Err(ApiError::forbidden("namespace exists")),
-        Err(error) => Err(error.into()),
-    }
+    let namespace = call.tier(wanted).await?.namespace.unwrap_or_default();
+    let name = namespace.name.clone();
+    let reply = Reply::view(NamespaceView::from(namespace));
+    Ok(reply.audit(ObjectType::Namespace, name, "namespace created"))
 }

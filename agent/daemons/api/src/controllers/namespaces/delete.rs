@@ -1,8 +1,6 @@
 //! `DELETE /auth/namespaces/{namespace}`: only of an empty one.
 
-use http::StatusCode;
 use sf_events::event;
-use sf_gateway::{CallClass, DbError};
 use sf_model::ObjectType;
 use sf_model::access::SYSTEM_NAMESPACE;
 use sf_model::event::EventType;
@@ -27,11 +25,6 @@ pub async fn handle(call: Call, request: Get) -> ApiResult {
     let entry = event(EventType::Audit, "namespace deletion requested").object(ObjectType::Namespace, &name);
     call.api.daemon.events.record_durable(entry).await;
     let wanted = DeleteNamespaceRequest { context: None, name: name.clone() };
-    match call.api.daemon.gateway.call(CallClass::Interactive, wanted).await {
-        Ok(_) => Ok(Reply::null().audit(ObjectType::Namespace, name, "namespace deleted")),
-        Err(DbError::Precondition { reason, message, .. }) if reason == "in-use" => {
-            Err(ApiError::new(StatusCode::BAD_REQUEST, message).code("in_use"))
-        }
-        Err(error) => Err(error.into()),
-    }
+    call.tier(wanted).await?;
+    Ok(Reply::null().audit(ObjectType::Namespace, name, "namespace deleted"))
 }

@@ -12,12 +12,15 @@ use sf_store::capacity::{self, Admission, Refusal};
 use sf_store::sql::sql;
 use sf_store::testing::{TestDatabase, settings};
 use sf_store::{Conn, Deadline, Settings, StoreError, StoreResult, TxContext, transaction};
+use tokio::sync::Semaphore;
 
 /// A database with a few nodes.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) db: TestDatabase,
     pub(crate) settings: Arc<Settings>,
+    /// As the gateway's admission: callers wait here and not for a session, which has a limit.
+    places: Arc<Semaphore>,
 }
 
 pub(crate) const CLUSTER: &str = "5f0c7c1e-0000-4000-8000-00000000c1c1";
@@ -32,7 +35,7 @@ impl World {
             ("scheduler_disk_overcommit", "1.0"),
         ];
         all.extend(keys);
-        Some(Self { db, settings: settings(&all) })
+        Some(Self { db, settings: settings(&all), places: Arc::new(Semaphore::new(16)) })
     }
 
     /// Runs `work` as one call does: one transaction with its events, retried on conflicts.
@@ -41,6 +44,7 @@ impl World {
         F: for<'c> Fn(&'c mut Conn, &'c TxContext) -> BoxFuture<'c, StoreResult<T>> + Send + Sync + 'static,
         T: Send + 'static,
     {
+        let _place = self.places.acquire().await.unwrap();
         let ctx = Arc::new(TxContext::internal(self.settings.clone(), "test"));
         let work = Arc::new(work);
         transaction(&self.db.pool, Deadline::after(Duration::from_secs(30)), move |conn| {

@@ -11,6 +11,7 @@ mod layout;
 mod libvirt;
 mod mariadb;
 mod process;
+mod ready;
 mod report;
 mod space;
 mod stop;
@@ -125,10 +126,7 @@ async fn cloud(
     let daemons = daemons::Running::start(&host, database).await?;
     let helpers = keep_helpers(&host, mariadb.clone(), libvirt.clone());
 
-    report::write(layout, &host, options, "ready")?;
-    notify::ready();
-    step(&format!("serving at {}", report::api_url(&host)));
-    let outcome = daemons.until_ended(&host).await;
+    let (outcome, ()) = tokio::join!(daemons.until_ended(&host), announce(layout, options, &host));
 
     notify::stopping();
     step("ending");
@@ -142,6 +140,19 @@ async fn cloud(
     }
     report::remove(layout);
     outcome
+}
+
+/// Says that the cloud serves, as soon as the API says so.
+async fn announce(layout: &Layout, options: &Options, host: &Host) {
+    let address = report::api_address(host);
+    if host.shutdown.unless(ready::until_ready(address)).await.is_none() {
+        return;
+    }
+    if let Err(failure) = report::write(layout, host, options, "ready") {
+        tracing::error!(error = format!("{:#}", failure.error), "standalone.json cannot be written");
+    }
+    notify::ready();
+    say(&host.status, &format!("serving at {}", report::api_url(host)));
 }
 
 /// Restarts helpers that died.

@@ -1,6 +1,7 @@
 //! `standalone.json`: what scripts need to know of a running cloud.
 
 use std::fs;
+use std::net::SocketAddr;
 
 use serde_json::{Map, json};
 use sf_daemon::Host;
@@ -12,8 +13,13 @@ use crate::failure::Failure;
 
 /// Where the API is.
 pub(super) fn api_url(host: &Host) -> String {
+    format!("http://{}", api_address(host))
+}
+
+/// The first address the API listens on.
+pub(super) fn api_address(host: &Host) -> SocketAddr {
     let address = host.config.api_listen.first().copied().unwrap_or(host.config.node_mesh_ip);
-    format!("http://{}", std::net::SocketAddr::new(address, host.config.api_port))
+    SocketAddr::new(address, host.config.api_port)
 }
 
 /// Writes the file; `state` is `starting` or `ready`.

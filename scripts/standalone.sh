@@ -33,7 +33,7 @@ until serves; do
     fi
     [ "$(date +%s)" -lt "$deadline" ] || fail "starting the cloud" "it did not serve in time" "read $log"
     # The agent's own steps, one line each, as they come.
-    step=$(grep -o '"message":"\(starting\|preparing\|serving\)[^"]*"' "$log" | tail -n 1 | cut -d'"' -f4)
+    step=$(grep -o "\"message\":\"\(starting\|preparing\|serving\)[^\"]*\"" "$log" | tail -n 1 | cut -d"\"" -f4 || true)
     if [ -n "$step" ] && [ "$step" != "$shown" ]; then
         echo "    $step"
         shown=$step

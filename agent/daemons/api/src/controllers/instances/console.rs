@@ -4,10 +4,10 @@ use serde_json::Value;
 use sf_model::ObjectType;
 use sf_protos::instance_node::{ReadConsoleRequest, TruncateConsoleRequest};
 
-use super::get::{Plain, find};
+use super::get::find;
 use super::node::worker;
 use crate::call::Call;
-use crate::controllers::objects::{Instances, Kind};
+use crate::controllers::objects::{Instances, Kind, Plain};
 use crate::input::{Input, Request};
 use crate::nodes::refused;
 use crate::params::{Fault, int};
@@ -61,7 +61,7 @@ pub async fn read(call: Call, request: Read) -> ApiResult {
 ///
 /// # Errors
 /// 404; 503 when the node does not answer.
-pub async fn clear(call: Call, request: Plain) -> ApiResult {
+pub async fn clear(call: Call, request: Plain<Instances>) -> ApiResult {
     let instance = find(&call, request.reference, None).await?;
     if let Some((mut worker, node)) = worker(&call, &instance).await? {
         let wanted = TruncateConsoleRequest { instance_uuid: instance.uuid.clone() };

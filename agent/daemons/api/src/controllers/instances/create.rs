@@ -54,7 +54,7 @@ pub async fn handle(call: Call, create: Create) -> ApiResult {
             let instance = reply.instance.unwrap_or_default();
             let uuid = instance.uuid.clone();
             let view = Reply::view(InstanceView::from(instance));
-            Ok(view.audit(ObjectType::Instance, uuid, "instance created"))
+            Ok(view.audit(ObjectType::Instance, uuid, "create request from REST API"))
         }
         Err(refusal) => {
             let answer = explain(&refusal, call.caller.is_system());

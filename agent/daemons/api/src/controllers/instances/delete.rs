@@ -3,8 +3,8 @@
 use sf_model::ObjectType;
 use sf_protos::instances::DeleteInstanceRequest;
 
-use super::get::Named;
 use crate::call::Call;
+use crate::controllers::objects::{Instances, Named};
 use crate::reply::{ApiResult, Reply};
 use crate::views::InstanceView;
 
@@ -12,11 +12,11 @@ use crate::views::InstanceView;
 ///
 /// # Errors
 /// 404, also when it is deleted already.
-pub async fn handle(call: Call, request: Named) -> ApiResult {
+pub async fn handle(call: Call, request: Named<Instances>) -> ApiResult {
     let selector = call.select(ObjectType::Instance, request.reference, request.namespace)?;
     let wanted = DeleteInstanceRequest { context: None, caller: call.wire(), selector };
     let instance = call.tier(wanted).await?.instance.unwrap_or_default();
     let uuid = instance.uuid.clone();
     let reply = Reply::view(InstanceView::from(instance));
-    Ok(reply.audit(ObjectType::Instance, uuid, "instance deletion requested"))
+    Ok(reply.audit(ObjectType::Instance, uuid, "delete request from REST API"))
 }

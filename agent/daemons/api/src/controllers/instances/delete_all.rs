@@ -27,5 +27,5 @@ pub async fn handle(call: Call, request: Confirmed) -> ApiResult {
     let answer = Reply::list(&deleted);
     Ok(deleted
         .iter()
-        .fold(answer, |answer, uuid| answer.audit(ObjectType::Instance, uuid, "instance deletion requested")))
+        .fold(answer, |answer, uuid| answer.audit(ObjectType::Instance, uuid, "delete request from REST API")))
 }

@@ -1,47 +1,19 @@
 //! `GET /instances/{instance_ref}`.
 
-use sf_model::{ObjectType, name};
+use sf_model::ObjectType;
 use sf_protos::instances::{GetInstanceRequest, Instance};
 
 use crate::call::Call;
-use crate::controllers::objects::{Instances, Kind};
+use crate::controllers::objects::{Instances, Named};
 use crate::error::ApiError;
-use crate::input::{Input, Request};
-use crate::params::{Fault, text_of};
 use crate::reply::{ApiResult, Reply};
 use crate::views::InstanceView;
-
-/// An instance, perhaps of one namespace.
-pub struct Named {
-    pub(super) reference: String,
-    pub(super) namespace: Option<String>,
-}
-
-impl Request for Named {
-    fn read(input: &mut Input) -> Result<Self, Fault> {
-        Ok(Self {
-            reference: input.path(Instances::PARAMETER, Instances::parse)?,
-            namespace: input.fields.blankable("namespace", text_of(name::namespace))?,
-        })
-    }
-}
-
-/// An instance on a route that knows no namespace.
-pub struct Plain {
-    pub(super) reference: String,
-}
-
-impl Request for Plain {
-    fn read(input: &mut Input) -> Result<Self, Fault> {
-        Ok(Self { reference: input.path(Instances::PARAMETER, Instances::parse)? })
-    }
-}
 
 /// Answers the instance.
 ///
 /// # Errors
 /// 404; 400 for an ambiguous name.
-pub async fn handle(call: Call, request: Named) -> ApiResult {
+pub async fn handle(call: Call, request: Named<Instances>) -> ApiResult {
     let instance = find(&call, request.reference, request.namespace).await?;
     Ok(Reply::view(InstanceView::from(instance)))
 }

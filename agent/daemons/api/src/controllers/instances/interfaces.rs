@@ -4,8 +4,8 @@ use sf_model::ObjectType;
 use sf_protos::networks::ListInterfacesRequest;
 use sf_protos::networks::list_interfaces_request::Of;
 
-use super::get::Plain;
 use crate::call::Call;
+use crate::controllers::objects::{Instances, Plain};
 use crate::reply::{ApiResult, Reply};
 use crate::views::InterfaceView;
 
@@ -13,7 +13,7 @@ use crate::views::InterfaceView;
 ///
 /// # Errors
 /// 404.
-pub async fn handle(call: Call, request: Plain) -> ApiResult {
+pub async fn handle(call: Call, request: Plain<Instances>) -> ApiResult {
     let instance = call.select(ObjectType::Instance, request.reference, None)?;
     // An instance has at most 24, so they are on the first page.
     let wanted = ListInterfacesRequest { caller: call.wire(), of: instance.map(Of::Instance), page: None };

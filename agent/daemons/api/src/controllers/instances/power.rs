@@ -9,8 +9,8 @@ use sf_protos::common::OperationHandle;
 use sf_protos::instances::RequestPowerRequest;
 use sf_protos::operations::{OperationOutcome, WaitOperationsRequest};
 
-use super::get::Plain;
 use crate::call::Call;
+use crate::controllers::objects::{Instances, Plain};
 use crate::error::ApiError;
 use crate::reply::{ApiResult, Reply};
 
@@ -21,7 +21,7 @@ const LONGEST_POLL: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// As [`act`].
-pub async fn power_on(call: Call, request: Plain) -> ApiResult {
+pub async fn power_on(call: Call, request: Plain<Instances>) -> ApiResult {
     act(call, request, PowerAction::Poweron).await
 }
 
@@ -29,7 +29,7 @@ pub async fn power_on(call: Call, request: Plain) -> ApiResult {
 ///
 /// # Errors
 /// As [`act`].
-pub async fn power_off(call: Call, request: Plain) -> ApiResult {
+pub async fn power_off(call: Call, request: Plain<Instances>) -> ApiResult {
     act(call, request, PowerAction::Poweroff).await
 }
 
@@ -37,7 +37,7 @@ pub async fn power_off(call: Call, request: Plain) -> ApiResult {
 ///
 /// # Errors
 /// As [`act`].
-pub async fn reboot_soft(call: Call, request: Plain) -> ApiResult {
+pub async fn reboot_soft(call: Call, request: Plain<Instances>) -> ApiResult {
     act(call, request, PowerAction::Rebootsoft).await
 }
 
@@ -45,7 +45,7 @@ pub async fn reboot_soft(call: Call, request: Plain) -> ApiResult {
 ///
 /// # Errors
 /// As [`act`].
-pub async fn reboot_hard(call: Call, request: Plain) -> ApiResult {
+pub async fn reboot_hard(call: Call, request: Plain<Instances>) -> ApiResult {
     act(call, request, PowerAction::Reboothard).await
 }
 
@@ -53,7 +53,7 @@ pub async fn reboot_hard(call: Call, request: Plain) -> ApiResult {
 ///
 /// # Errors
 /// As [`act`].
-pub async fn pause(call: Call, request: Plain) -> ApiResult {
+pub async fn pause(call: Call, request: Plain<Instances>) -> ApiResult {
     act(call, request, PowerAction::Pause).await
 }
 
@@ -61,7 +61,7 @@ pub async fn pause(call: Call, request: Plain) -> ApiResult {
 ///
 /// # Errors
 /// As [`act`].
-pub async fn unpause(call: Call, request: Plain) -> ApiResult {
+pub async fn unpause(call: Call, request: Plain<Instances>) -> ApiResult {
     act(call, request, PowerAction::Unpause).await
 }
 
@@ -69,7 +69,7 @@ pub async fn unpause(call: Call, request: Plain) -> ApiResult {
 ///
 /// # Errors
 /// 406 or 409 by state and power state.
-async fn act(call: Call, request: Plain, action: PowerAction) -> ApiResult {
+async fn act(call: Call, request: Plain<Instances>, action: PowerAction) -> ApiResult {
     let selector = call.select(ObjectType::Instance, request.reference, None)?;
     let wanted =
         RequestPowerRequest { context: None, caller: call.wire(), selector, action: action.to_string() };

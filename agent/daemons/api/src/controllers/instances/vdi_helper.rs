@@ -9,9 +9,10 @@ use sf_model::event::EventType;
 use sf_model::state::{InstanceState, Readiness};
 use sf_protos::instance_node::{GetVdiEndpointReply, GetVdiEndpointRequest};
 
-use super::get::{Plain, find};
+use super::get::find;
 use super::node::worker;
 use crate::call::Call;
+use crate::controllers::objects::{Instances, Plain};
 use crate::error::ApiError;
 use crate::nodes::refused;
 use crate::reply::{ApiResult, Reply};
@@ -20,7 +21,7 @@ use crate::reply::{ApiResult, Reply};
 ///
 /// # Errors
 /// 406 or 409 by state; 404 without a console; 503 when the node does not answer.
-pub async fn handle(call: Call, request: Plain) -> ApiResult {
+pub async fn handle(call: Call, request: Plain<Instances>) -> ApiResult {
     let instance = find(&call, request.reference, None).await?;
     let state = instance.state.as_ref().map(|state| state.state.as_str()).unwrap_or_default();
     let message = format!("instance {} is not ready ({state})", instance.uuid);

@@ -46,8 +46,8 @@ pub struct Task {
 }
 
 /// Objects that are deleted for good `CLEANER_DELAY` after their deletion, children before parents.
-const HARD_DELETED: [&str; 6] =
-    ["networkinterface", "instance", "network", "artifact", "upload", "namespace_key"];
+const HARD_DELETED: [&str; 7] =
+    ["networkinterface", "instance", "network", "artifact", "upload", "namespace_key", "node"];
 /// Rows of one hard-delete call.
 const HARD_DELETE_LIMIT: u32 = 100;
 /// Rows of one retention call.

@@ -32,8 +32,6 @@ pub async fn reap(conn: &mut Conn, ctx: &TxContext) -> StoreResult<ReapExpiredCl
     reap_claims(conn, ctx, &mut reply).await?;
     reap_deadlines(conn, ctx, &mut reply).await?;
     reap_edges(conn, ctx, &mut reply).await?;
-    metrics::counter!("cluster_op_reaper_requeued_total").increment(reply.requeued.into());
-    metrics::counter!("cluster_op_reaper_rejected_total").increment(reply.rejected.into());
     Ok(reply)
 }
 

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use sf_protos::CALLS;
 use sf_runtime::{Liveness, Loop, Pass, Shutdown, StatusLine};
 use sf_store::conn::checkout;
-use sf_store::{Pool, StoreResult, clock};
+use sf_store::{Pool, StoreError, StoreResult, clock};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -48,7 +48,12 @@ pub(crate) async fn watch(
 }
 
 async fn look(pool: &Pool) -> Finding {
-    match tokio::time::timeout(LIMIT, ask(pool)).await {
+    // The question runs to its end even when nobody waits for the answer any more: a session that is given back while
+    // an answer is on its way would hand that answer to whoever asks next.
+    let pool = pool.clone();
+    let asked = tokio::spawn(async move { ask(&pool).await });
+    let answer = async { asked.await.unwrap_or_else(|end| Err(StoreError::Unreachable(end.to_string()))) };
+    match tokio::time::timeout(LIMIT, answer).await {
         Ok(Ok(false)) => Finding::Writable,
         Ok(Ok(true)) => Finding::ReadOnly,
         Ok(Err(error)) => {

@@ -11,6 +11,7 @@ use sf_protos::events::{
 use sf_store::{Fence, events};
 use tonic::Status;
 
+use super::waits::in_place;
 use crate::caller::Caller;
 use crate::state::Gateway;
 use crate::status;
@@ -29,8 +30,11 @@ async fn record(
     caller: Caller,
     request: RecordEventBatchRequest,
 ) -> Result<RecordEventBatchReply, Status> {
-    let _place = gateway.admission.enter(caller.deadline).await?;
-    events::record_batch(&gateway.pool, caller.deadline, request.events).await.map_err(status::from_store)
+    let deadline = caller.deadline;
+    in_place(&gateway, &caller, move |gateway| async move {
+        events::record_batch(&gateway.pool, deadline, request.events).await
+    })
+    .await
 }
 
 async fn prune(
@@ -38,7 +42,6 @@ async fn prune(
     caller: Caller,
     request: PruneEventsRequest,
 ) -> Result<PruneEventsReply, Status> {
-    let _place = gateway.admission.enter(caller.deadline).await?;
     let fence =
         request.fence.ok_or_else(|| status::refused("PruneEvents needs the leader's fence".to_owned()))?;
     let fence = Fence { lock_name: fence.lock_name, fence: fence.fence };
@@ -46,8 +49,11 @@ async fn prune(
         rows: request.row_budget.into(),
         time: Duration::from_millis(request.time_budget_ms.into()).min(caller.deadline.left() / 2),
     };
-    let settings = gateway.settings.load_full();
-    let reply = events::prune(&gateway.pool, &settings, &fence, budget).await.map_err(status::from_store)?;
+    let reply = in_place(&gateway, &caller, move |gateway| async move {
+        let settings = gateway.settings.load_full();
+        events::prune(&gateway.pool, &settings, &fence, budget).await
+    })
+    .await?;
     for pruned in &reply.pruned {
         metrics::counter!("database_events_pruned_total", "event_type" => pruned.label.clone())
             .increment(pruned.rows);
@@ -61,8 +67,8 @@ async fn purge(
     caller: Caller,
     request: PurgeObjectEventsRequest,
 ) -> Result<PurgeObjectEventsReply, Status> {
-    let _place = gateway.admission.enter(caller.deadline).await?;
-    events::purge_object(&gateway.pool, &request.object_type, &request.object_id)
-        .await
-        .map_err(status::from_store)
+    in_place(&gateway, &caller, move |gateway| async move {
+        events::purge_object(&gateway.pool, &request.object_type, &request.object_id).await
+    })
+    .await
 }

@@ -18,6 +18,7 @@ use sf_store::instances::{self, Create};
 use sf_store::{Conn, StoreError, StoreResult, TxContext};
 use tonic::{Code, Status};
 
+use super::waits::in_place;
 use crate::caller::Caller;
 use crate::runner::{self, Lane};
 use crate::state::Gateway;
@@ -78,7 +79,7 @@ async fn create(
             Err(status) => status,
         };
         if status.code() == Code::AlreadyExists {
-            return repeated(&gateway, &wanted).await;
+            return repeated(&gateway, &caller, wanted).await;
         }
         let Some(refusal) = refusal(&status) else { return Err(status) };
         let context = caller.transaction(
@@ -86,11 +87,12 @@ async fn create(
             request.context(),
             gateway.settings.load_full(),
         )?;
-        let seen = async {
+        let amounts = wanted.amounts;
+        let seen = in_place(&gateway, &caller, move |gateway| async move {
             let mut conn = checkout(&gateway.pool).await?;
-            capacity::observe(&mut conn, &context, node, refusal, wanted.amounts).await
-        };
-        refused.refusals.push(seen.await.map_err(status::from_store)?);
+            capacity::observe(&mut conn, &context, node, refusal, amounts).await
+        });
+        refused.refusals.push(seen.await?);
         if refusal.is_final() {
             refused.r#final = true;
             break;
@@ -114,12 +116,16 @@ fn on_candidate<'a>(
 }
 
 /// The instance of an equal request whose reply was lost.
-async fn repeated(gateway: &Gateway, wanted: &Create) -> Result<CreateInstanceReply, Status> {
-    let found = async {
+async fn repeated(
+    gateway: &Arc<Gateway>,
+    caller: &Caller,
+    wanted: Create,
+) -> Result<CreateInstanceReply, Status> {
+    in_place(gateway, caller, move |gateway| async move {
         let mut conn = checkout(&gateway.pool).await?;
-        instances::existing(&mut conn, wanted).await
-    };
-    found.await.map_err(status::from_store)
+        instances::existing(&mut conn, &wanted).await
+    })
+    .await
 }
 
 /// The refusal an attempt ended with, if that is how it ended.

@@ -125,13 +125,17 @@ async fn look(
     caller: &Caller,
     watched: &[OperationId],
 ) -> Result<WaitOperationsReply, Status> {
-    let _place = gateway.admission.enter(caller.deadline).await?;
-    let mut conn = checkout(&gateway.pool).await.map_err(status::from_store)?;
-    let outcomes = operations::outcomes(&mut conn, watched).await.map_err(status::from_store)?;
+    let asked = watched.to_vec();
+    let outcomes = in_place(gateway, caller, move |gateway| async move {
+        let mut conn = checkout(&gateway.pool).await?;
+        operations::outcomes(&mut conn, &asked).await
+    })
+    .await?;
     Ok(operations::reply_for_wait(watched, &outcomes))
 }
 
-/// Runs a transaction in a place of the admission, on a task that outlives the caller.
+/// Runs work on a session in a place of the admission, on a task that outlives the caller: a session whose question was
+/// cut off would hand the late answer to whoever asks next.
 pub(super) async fn in_place<T, F>(
     gateway: &Arc<Gateway>,
     caller: &Caller,

@@ -24,12 +24,17 @@ if [ -d "$data/mariadb/data" ] || [ -f "$data/standalone.json" ]; then
     venv=$(scripts/client-venv.sh client)
     "$venv/bin/python" scripts/quickstart_clean.py --data-dir "$data"
 
+    cluster=$("$binary" sf-ctl --config-dir "$data/etc" --json cluster-config get CLUSTER_ID |
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["config"]["cluster_id"]["value"])')
+
     say "2/3 the agent, MariaDB and libvirt"
     "$binary" standalone --data-dir "$data" --stop
 fi
 
 say "3/3 what is left in the kernel, and $data"
-"$binary" net-cleanup --config-dir "$data/etc"
+if [ -n "${cluster:-}" ]; then
+    "$binary" net-cleanup --config-dir "$data/etc" --cluster "$cluster"
+fi
 if grep -q " $data" /proc/self/mounts; then
     awk -v data="$data" 'index($2, data) == 1 {print $2}' /proc/self/mounts | sort -r | xargs -r -n 1 umount
 fi

@@ -11,16 +11,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
 from cloud import Cloud, until  # noqa: E402
 
 
+DATA = Path("/srv/sf-conformance-test")
+
+
 @pytest.fixture(scope="session")
 def cloud():
-    if os.geteuid() != 0:
-        pytest.skip("needs root: it makes network devices and starts guests")
-    made = Cloud("/srv/sf-conformance-test", 24000)
-    if made.data.exists():
-        pytest.fail(f"{made.data} exists: a former run was cut; remove it with scripts/quickstart-down.sh")
-    made.start()
-    yield made
-    made.destroy()
+    if os.geteuid():
+        pytest.skip("needs root: networks and guests are real")
+    assert not DATA.exists(), f"a former run was cut; remove {DATA} with scripts/quickstart-down.sh"
+    one = Cloud(DATA, 24000)
+    one.start()
+    yield one
+    one.destroy()
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,14 @@
 use serde_json::json;
 use sf_config::NodeConfig;
 use sf_daemon_net_privexec::{Options, purge};
+use sf_model::ClusterId;
 
 use crate::answer::Answer;
 use crate::failure::{Exit, Failure};
 
-/// Removes every marked link, namespace and table. For a node that is taken out of service: its daemons must not run.
-pub(crate) fn run(config: &NodeConfig) -> Result<Answer, Failure> {
-    let removed = purge(&Options::from_config(config)).map_err(|error| {
+/// Removes the marked links, namespaces and tables of one cluster, or of any. For a node that is taken out of service: its daemons must not run.
+pub(crate) fn run(config: &NodeConfig, cluster: Option<ClusterId>) -> Result<Answer, Failure> {
+    let removed = purge(&Options::from_config(config), cluster).map_err(|error| {
         Failure::say(Exit::Internal, format!("the network of this node was not cleaned up: {error}"))
     })?;
     let text = if removed.is_empty() {

@@ -9,7 +9,7 @@ use sf_protos::locks::{AcquireLockRequest, LockHolder, RefreshLocksRequest, Rele
 use tokio_util::sync::CancellationToken;
 
 /// Name of the lock.
-pub const LOCK: &str = "cluster";
+pub(crate) const LOCK: &str = "cluster";
 /// Pause between refreshes that succeed.
 const REFRESH: Duration = Duration::from_secs(20);
 /// Pause between refreshes that fail.

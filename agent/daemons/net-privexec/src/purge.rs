@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sf_model::ClusterId;
 use sf_netstate::NetError;
 use sf_netstate::names::{Mark, Role};
 use sf_netstate::netlink::link;
@@ -17,35 +18,37 @@ use crate::persist::Applied;
 use crate::spaces::Spaces;
 use crate::worker::Worker;
 
-/// Removes every link, namespace and table that carries our mark, whatever network or cluster it belongs to; returns
-/// their names. The daemon must not run meanwhile. Links without a mark stay, whatever their name.
+/// Removes the links, namespaces and tables that carry the mark of one cluster (`None`: of any), whatever network they
+/// belong to; returns their names. The daemon must not run meanwhile. Links without a mark stay, whatever their name; the
+/// host's tables stay while links of another cluster need them.
 ///
 /// # Errors
 /// The first removal the kernel refuses; what was removed before stays removed, and a second call goes on.
-pub fn purge(options: &Options) -> Result<Vec<String>, PrivexecError> {
+pub fn purge(options: &Options, cluster: Option<ClusterId>) -> Result<Vec<String>, PrivexecError> {
     let spaces = Arc::new(Spaces::new(Helper::start(&options.netns_dir)?, &options.netns_dir));
     let applied = Applied::load(&options.state_dir)?;
     let announcer = Announcer::start(Arc::clone(&spaces))?;
     let worker = Worker::new(Arc::clone(&spaces), applied, announcer);
     let found = inventory::inventory(&worker)?;
     let mut root = Sockets::open()?;
-    let mut removed = remove_links(&mut root)?;
+    let mut removed = remove_links(&mut root, cluster)?;
     for network in found.networks.iter().filter(|network| network.has_namespace) {
         if let Ok(id) = network.network_uuid.parse() {
             spaces.delete(id)?;
             removed.push(format!("namespace {id}"));
         }
     }
-    removed.extend(clear_host(&mut root)?);
+    removed.extend(clear_host(&mut root, cluster)?);
     worker.applied.clear();
     Ok(removed)
 }
 
 /// Egress first, bridges last: traffic stops before anything it depends on goes.
-fn remove_links(root: &mut Sockets) -> Result<Vec<String>, NetError> {
+fn remove_links(root: &mut Sockets, cluster: Option<ClusterId>) -> Result<Vec<String>, NetError> {
     let mut links: Vec<(u8, link::ObservedLink)> = Vec::new();
     for found in link::list(&mut root.route, false)? {
-        let ours = Mark::parse(&found.alias).is_some_and(|mark| mark.network.is_some());
+        let ours =
+            Mark::parse(&found.alias).is_some_and(|mark| mark.network.is_some() && mark.is_of(cluster));
         let order = match Role::parse(&found.name) {
             Some((Role::EgressOuter, _)) if ours => 0,
             Some((Role::GatewayOuter, _)) if ours => 1,

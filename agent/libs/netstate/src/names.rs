@@ -116,6 +116,11 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// Whether the link was made by this cluster; `None` stands for any.
+    pub fn is_of(&self, cluster: Option<ClusterId>) -> bool {
+        cluster.is_none_or(|cluster| cluster == self.cluster)
+    }
+
     /// Reads an alias; `None` when it is not a mark.
     pub fn parse(alias: &str) -> Option<Self> {
         let (cluster, network) = alias.strip_prefix("sf1:")?.split_once(':')?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use sf_config::{Sources, load_node};
-use sf_model::DaemonName;
+use sf_model::{ClusterId, DaemonName};
 
 use crate::answer::{Answer, Outcome, table};
 use crate::ctl::{self, Ctl};
@@ -75,7 +75,11 @@ enum NodeCommand {
         fresh: bool,
     },
     /// Remove every device, namespace and nftables table of ours from this node. Its daemons must not run.
-    NetCleanup,
+    NetCleanup {
+        /// Only what this cluster made.
+        #[arg(long, value_name = "UUID")]
+        cluster: Option<ClusterId>,
+    },
     /// The operator's command line.
     #[command(name = "sf-ctl", alias = "ctl")]
     SfCtl {
@@ -142,7 +146,9 @@ fn execute(command: NodeCommand, common: &Common) -> Outcome {
             let config = load_node(&sources).ok().map(|loaded| loaded.config);
             probe::run(config.as_ref(), fresh).map(Some)
         }
-        NodeCommand::NetCleanup => net_cleanup::run(&load_node(&sources)?.config).map(Some),
+        NodeCommand::NetCleanup { cluster } => {
+            net_cleanup::run(&load_node(&sources)?.config, cluster).map(Some)
+        }
         NodeCommand::SfCtl { command } => ctl::execute(command, common).map(Some),
     }
 }

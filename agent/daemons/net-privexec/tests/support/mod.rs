@@ -111,7 +111,7 @@ impl Node {
     /// Ends the daemon and takes everything of ours off the node.
     pub fn purge(mut self) -> Vec<String> {
         self.server.take().unwrap().stop();
-        sf_daemon_net_privexec::purge(&self.options).unwrap()
+        sf_daemon_net_privexec::purge(&self.options, None).unwrap()
     }
 
     pub fn call(&self, call: Call) -> Result<Outcome, CallError> {

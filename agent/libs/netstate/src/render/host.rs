@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
+use sf_model::ClusterId;
 
 use super::Sockets;
 use super::apply::{pin_bridge_mtu, tolerant_batch};
@@ -94,19 +95,28 @@ pub fn render_host(root: &mut Sockets, intent: &HostIntent) -> Result<Host, NetE
     Ok(host)
 }
 
-/// Takes the host's tables and egress bridge away. Networks must be gone before.
-pub fn clear_host(root: &mut Sockets) -> Result<Vec<String>, NetError> {
+/// Takes the egress bridge of a cluster (`None`: of any) and, when no other cluster is left, the host's tables away.
+/// Networks must be gone before.
+pub fn clear_host(root: &mut Sockets, cluster: Option<ClusterId>) -> Result<Vec<String>, NetError> {
     let mut removed = Vec::new();
+    let mut others = false;
+    for found in link::list(&mut root.route, false)? {
+        match Mark::parse(&found.alias) {
+            Some(mark) if !mark.is_of(cluster) => others = true,
+            Some(mark) if mark.network.is_none() => {
+                link::delete(&mut root.route, found.index)?;
+                removed.push(format!("link {}", found.name));
+            }
+            _ => {}
+        }
+    }
+    if others {
+        return Ok(removed);
+    }
     for table in [host_table::TABLE, port_table::TABLE] {
         if observe::version(&mut root.nft, table)?.is_some() {
             root.nft.transaction(vec![delete_table(table)])?;
             removed.push(format!("table {}", table.name));
-        }
-    }
-    for found in link::list(&mut root.route, false)? {
-        if Mark::parse(&found.alias).is_some_and(|mark| mark.network.is_none()) {
-            link::delete(&mut root.route, found.index)?;
-            removed.push(format!("link {}", found.name));
         }
     }
     Ok(removed)

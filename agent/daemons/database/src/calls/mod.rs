@@ -39,3 +39,24 @@ pub(crate) fn bind(table: Table) -> Table {
     ];
     services.into_iter().fold(table, |table, bind| bind(table))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Gateway, GatewayParts};
+    use sf_store::{ConnectOptions, Endpoint, Settings, conn};
+
+    #[tokio::test]
+    async fn every_call_is_bound() {
+        let endpoint = Endpoint::Socket("/nowhere".into());
+        let options = ConnectOptions { endpoint, user: "x".into(), password: None, database: None };
+        let (cluster, _) = sf_config::ClusterConfig::from_texts([]).unwrap();
+        let gateway = Gateway::new(GatewayParts {
+            pool: conn::pool(&options, 1),
+            lease_pool: conn::pool(&options, 1),
+            concurrency: 1,
+            settings: Settings { cluster, fqdn: "n".to_owned() },
+        });
+        assert_eq!(bind(Table::new(gateway)).unbound(), Vec::<&str>::new());
+    }
+}

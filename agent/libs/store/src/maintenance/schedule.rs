@@ -15,6 +15,9 @@ use crate::wire::timestamp;
 
 /// Seconds until a failed task is tried again, at most.
 const RETRY: u32 = 3600;
+/// Seconds after which a task that this leader runs counts as abandoned: its slice and its last call are long over, so
+/// the word that it ended was lost.
+const ABANDONED: u32 = 180;
 /// Tasks of one reply.
 const MAX: u32 = 100;
 /// Milliseconds until the leader asks again when nothing is planned.
@@ -61,8 +64,11 @@ pub async fn claim_task(
         return Ok(ClaimTaskReply { task: None, next_due_ms: to_ms(IDLE_MS) });
     }
     adopt(conn, known).await?;
-    let mine =
-        sql("(running_fence IS NULL OR running_fence <> ?) AND task IN ").bind(fence).list(known.keys());
+    let mine = sql("(running_fence IS NULL OR running_fence <> ? \
+         OR last_started < UTC_TIMESTAMP(6) - INTERVAL ? SECOND) AND task IN ")
+    .bind(fence)
+    .bind(ABANDONED)
+    .list(known.keys());
     let due: Option<String> =
         sql("SELECT task AS value FROM maintenance_runs WHERE next_due <= UTC_TIMESTAMP(6) AND ")
             .append(mine.clone())

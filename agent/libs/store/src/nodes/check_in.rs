@@ -44,7 +44,14 @@ pub async fn check_in(
         state = NodeState::Created;
     }
     let units_changed = record_units(conn, node, &request.units).await?;
-    record_health(conn, node, &request.storage_health).await?;
+    let told: Vec<StorageHealth> = request
+        .storage_health
+        .iter()
+        // A failure is forgotten by an operator only: until then recovery has to know what was lost.
+        .filter(|path| !path.healthy || state != NodeState::Error)
+        .cloned()
+        .collect();
+    record_health(conn, node, &told).await?;
     if let Some(figures) = &request.metrics {
         metrics::store(conn, node, figures, &request.processes).await?;
     }

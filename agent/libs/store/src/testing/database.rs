@@ -63,6 +63,19 @@ impl TestDatabase {
         Some(created.unwrap_or_else(|e| panic!("a test database cannot be made: {e}")))
     }
 
+    /// A database with the schema on a server of the test's own, for tests that stop it.
+    ///
+    /// # Panics
+    /// The schema cannot be made.
+    pub async fn on(server: &Server) -> Self {
+        let making = async {
+            let options = make(server, "own").await?;
+            ensure_schema(&options, &mut |_| {}).await?;
+            Ok::<_, Box<dyn std::error::Error>>(Self { pool: pool(&options, 24), options })
+        };
+        making.await.unwrap_or_else(|e| panic!("a test database cannot be made: {e}"))
+    }
+
     async fn create(shared: &Shared) -> StoreResult<Self> {
         let name = format!("test{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let options = make(&shared.server, &name).await?;

@@ -1,0 +1,79 @@
+//! A database that does not answer, or does not accept writes, is never mistaken for a missing object.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use sf_gateway::{CallClass, DbError, Gateway, probe};
+use sf_model::NodeId;
+use sf_protos::namespaces::CreateNamespaceRequest;
+use sf_protos::nodes::GetNodeRequest;
+use sf_store::sql::sql;
+use sf_store::testing::{Server, ServerError, TestDatabase};
+
+use crate::tier::OneGateway;
+
+/// How long a state may take to show. Health is looked at every five seconds.
+const SOON: Duration = Duration::from_secs(40);
+
+async fn read(client: &Gateway) -> Result<(), DbError> {
+    let request = GetNodeRequest { reference: "unknown.test".into() };
+    client.call(CallClass::Interactive, request).await.map(|_| ())
+}
+
+async fn write(client: &Gateway, name: &str) -> Result<(), DbError> {
+    let request = CreateNamespaceRequest { context: None, name: name.into(), key: None };
+    client.call(CallClass::Interactive, request).await.map(|_| ())
+}
+
+async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !look().await {
+        assert!(began.elapsed() < SOON, "{what} did not happen");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_and_a_read_only_server_are_outages_and_pass() {
+    let server = match tokio::task::spawn_blocking(|| Server::start(&[])).await.unwrap() {
+        Ok(server) => server,
+        Err(ServerError::NotInstalled(program)) => {
+            eprintln!("skipped: {program} is not installed");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let database = TestDatabase::on(&server).await;
+    let gateway = OneGateway::start(&database).await;
+    let client = gateway.client("api", NodeId::random());
+    assert!(matches!(read(&client).await, Err(DbError::NotFound { .. })));
+    write(&client, "before").await.unwrap();
+
+    signal(server.pid().unwrap(), "STOP");
+    let outcome = read(&client).await;
+    assert!(matches!(outcome, Err(DbError::DatabaseUnavailable { .. })), "{outcome:?}");
+    signal(server.pid().unwrap(), "CONT");
+    until("reading again", async || matches!(read(&client).await, Err(DbError::NotFound { .. }))).await;
+    until("writing again", async || write(&client, "again").await.is_ok()).await;
+
+    let serving = async || probe("127.0.0.1", gateway.port, Duration::from_secs(1)).await.is_ok();
+    until("health is seen again", serving).await;
+
+    let mut root = database.conn().await;
+    sql("SET GLOBAL read_only = 1").run(&mut root).await.unwrap();
+    until("the read-only server is noticed", async || !serving().await).await;
+    // The user of the tests is root and could write all the same; the gateway refuses by what it found.
+    let outcome = write(&client, "during").await;
+    assert!(matches!(outcome, Err(DbError::DatabaseUnavailable { .. })), "{outcome:?}");
+    assert!(matches!(read(&client).await, Err(DbError::NotFound { .. })), "reads go on");
+    sql("SET GLOBAL read_only = 0").run(&mut root).await.unwrap();
+    until("the server is writable again", async || write(&client, "after").await.is_ok()).await;
+    let names: Vec<String> =
+        sql("SELECT name AS value FROM namespaces ORDER BY name").values(&mut root).await.unwrap();
+    assert_eq!(names, ["after", "again", "before"]);
+}

@@ -19,7 +19,17 @@ pub(crate) struct OwnEvents(pub(crate) Arc<Gateway>);
 #[async_trait]
 impl BatchSink for OwnEvents {
     async fn record_batch(&self, batch: Vec<Event>) -> Result<Vec<EventResult>, SinkError> {
-        match events::record_batch(&self.0.pool, Deadline::after(LIMIT), batch).await {
+        // On a task of its own: a server that hangs costs the drainer its deadline and no more, and the session is not
+        // given back while an answer is on its way to it.
+        let pool = self.0.pool.clone();
+        let storing =
+            tokio::spawn(async move { events::record_batch(&pool, Deadline::after(LIMIT), batch).await });
+        let stored = match tokio::time::timeout(LIMIT, storing).await {
+            Err(_) => return Err(SinkError::Retry("MariaDB did not answer in time".to_owned())),
+            Ok(Err(end)) => return Err(SinkError::Internal { message: end.to_string(), healthy: true }),
+            Ok(Ok(stored)) => stored,
+        };
+        match stored {
             Ok(reply) => Ok(reply.results),
             Err(error @ StoreError::Invalid(_)) => Err(SinkError::Refused(error.to_string())),
             Err(error @ (StoreError::Db(_) | StoreError::Corrupt(_))) => {

@@ -81,7 +81,7 @@ impl Drainer {
         let tick = liveness.register("event-drainer", sf_runtime::DEFAULT_SILENCE);
         while !shutdown.is_requested() {
             tick.tick();
-            match tick.while_waiting(self.pass()).await {
+            match self.watched_pass(&tick).await {
                 Ok(Found::Full) => {}
                 Ok(Found::Some | Found::Nothing) => self.rest(&shutdown, &tick).await,
                 Ok(Found::Blocked) => self.pause(MAX_BACKOFF, &shutdown, &tick).await,
@@ -105,6 +105,22 @@ impl Drainer {
                 Found::Blocked => return Err("a row was written by a newer agent".to_owned()),
                 Found::Full | Found::Some => {}
             }
+        }
+    }
+
+    /// As [`Drainer::pass`], keeping the age of the oldest event true while the sink takes its time. The sink bounds
+    /// its calls, so the loop may tick meanwhile.
+    async fn watched_pass(&mut self, tick: &LoopTick) -> Result<Found, String> {
+        let spool = self.spool.clone();
+        let mut pass = std::pin::pin!(self.pass());
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut pass => return outcome,
+                () = tokio::time::sleep(POLL) => {}
+            }
+            tick.tick();
+            show_age(&spool).await;
         }
     }
 
@@ -265,9 +281,7 @@ impl Drainer {
             tick.tick();
             let step = until.saturating_duration_since(Instant::now()).min(POLL);
             shutdown.unless(tokio::time::sleep(step)).await;
-            if let Ok(batch) = self.spool.oldest(1).await {
-                gauges::oldest_age(age(&batch));
-            }
+            show_age(&self.spool).await;
         }
     }
 }
@@ -282,6 +296,12 @@ fn halve(mut part: Vec<(i64, pb::Event)>, parts: &mut Vec<Vec<(i64, pb::Event)>>
 fn retry(why: &str) -> String {
     gauges::batch("retry");
     why.to_owned()
+}
+
+async fn show_age(spool: &Spool) {
+    if let Ok(batch) = spool.oldest(1).await {
+        gauges::oldest_age(age(&batch));
+    }
 }
 
 /// Seconds since the oldest row was recorded.

@@ -105,9 +105,11 @@ class Cloud:
     def url(self):
         return f"http://127.0.0.1:{self.port_base}"
 
-    def status(self, path):
+    def status(self, path, token=None):
+        """Status of a GET, with a token if one is given; None when nobody answers."""
+        request = urllib.request.Request(self.url + path, headers={"Authorization": token} if token else {})
         try:
-            with urllib.request.urlopen(self.url + path, timeout=15) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status
         except urllib.error.HTTPError as error:
             return error.code
@@ -165,10 +167,12 @@ class Cloud:
         return sum(map(float, values)) if values else None
 
     def links(self):
-        """Names of network devices that belong to virtual networks."""
-        names = re.findall(r"^\d+: ([^:@]+)", run("ip", "-o", "link", "show"), re.M)
-        pattern = re.compile(r"vxlan-[0-9a-f]{6}$|br-vxlan-|tap[0-9a-f]{12}$|veth-[0-9a-f]{6}-|egr-[0-9a-f]{6}-")
-        return [name for name in names if pattern.match(name)]
+        """Names of network devices of our virtual networks: those with our mark, and taps on our bridges."""
+        cluster = self.sql("SELECT value_text FROM cluster_config WHERE key_name = 'CLUSTER_ID'")[0][0]
+        every = json.loads(run("ip", "-j", "link", "show"))
+        ours = [link["ifname"] for link in every if link.get("ifalias", "").startswith(f"sf1:{cluster}:")]
+        taps = [link["ifname"] for link in every if link.get("master") in ours and link["ifname"].startswith("tap")]
+        return [name for name in ours + taps if not name.startswith("egr-br-")]
 
     # Invariants
 

@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn disk_charge() {
-        let cases: [(&[(Option<u64>, Option<u64>)], bool, i64); 6] = [
+        type Case<'a> = (&'a [(Option<u64>, Option<u64>)], bool, i64);
+        let cases: [Case<'_>; 6] = [
             (&[], false, 0),
             (&[], true, 1),
             (&[(Some(8), Some(2 * GB))], true, 9),

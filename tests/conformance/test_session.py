@@ -71,6 +71,7 @@ def test_request_ids(cloud, t1):
         ("GET", "/networks", b" " * (5 << 20), 413),
         ("GET", "/networks/00000000-0000-4000-8000-000000000000", None, 404),
     ],
+    ids=["path", "verb", "field", "type", "json", "size", "object"],
 )
 def test_refusals_have_the_shape_of_the_contract(cloud, t1, method, path, body, status):
     answer = ask(cloud, method, path, body, token_of(t1))

@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use http::StatusCode;
 use parking_lot::Mutex;
 use sf_blobs::client::{DataPlane, Peer, PeerError};
@@ -16,7 +15,6 @@ use sf_protos::nodes::GetNodeRequest;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::api::Api;
-use crate::auth::seeds;
 use crate::error::ApiError;
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -95,8 +93,7 @@ impl Nodes {
         {
             return Ok(plane.clone());
         }
-        let usable = seeds::usable(&text, Utc::now());
-        let keys = Arc::new(TransferKeys::derive(usable.iter().map(|seed| seed.as_bytes())));
+        let keys = Arc::new(TransferKeys::from_seed(&text));
         let plane = DataPlane::new(keys, api.daemon.node.uuid).map_err(|error| {
             tracing::error!(%error, "no client for storage services");
             ApiError::internal()

@@ -18,9 +18,11 @@ mod scope;
 mod source;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use sf_runtime::context;
 
 pub use headers::unknown_route;
@@ -68,14 +70,23 @@ async fn admitted(route: &'static Route, api: Api, parameters: Parameters, reque
     match route.entry {
         Entry::Probe(_) => Err(ApiError::internal()),
         Entry::Open(handler) => {
-            rate::visitor(&api, source)?;
+            let checks = async {
+                rate::visitor(&api, source)?;
+                body::check_length(route, &api, &parts.headers)
+            };
+            let ((), body) = before_body(checks, &parts, body).await?;
             let input = body::input(route, &api, parameters, &parts, body).await?;
             in_time(route, &api, handler(Visitor { api: api.clone(), source }, input)).await
         }
         Entry::Guarded { scope: required, handler, .. } => {
-            let caller = auth::authenticate(&api, &parts.headers, route, source).await?;
-            rate::caller(&api, &caller)?;
-            scope::check(&caller, required)?;
+            let checks = async {
+                let caller = auth::authenticate(&api, &parts.headers, route, source).await?;
+                rate::caller(&api, &caller)?;
+                scope::check(&caller, required)?;
+                body::check_length(route, &api, &parts.headers)?;
+                Ok(caller)
+            };
+            let (caller, body) = before_body(checks, &parts, body).await?;
             let input = body::input(route, &api, parameters, &parts, body).await?;
             let request =
                 context::current().with_caller(caller.namespace.clone(), Some(caller.key_name.clone()));
@@ -86,6 +97,21 @@ async fn admitted(route: &'static Route, api: Api, parameters: Parameters, reque
                 Ok(reply)
             };
             context::scope(request, work).await
+        }
+    }
+}
+
+/// What is checked before the body is looked at, and the body if it will be.
+async fn before_body<T>(
+    checks: impl Future<Output = Result<T, ApiError>>,
+    parts: &Parts,
+    body: Body,
+) -> Result<(T, Body), ApiError> {
+    match checks.await {
+        Ok(passed) => Ok((passed, body)),
+        Err(refused) => {
+            body::discard(&parts.headers, body).await;
+            Err(refused)
         }
     }
 }

@@ -3,15 +3,16 @@
 use sf_model::ObjectType;
 use sf_protos::artifacts::DeleteArtifactRequest;
 
-use super::get::{Named, changed};
+use super::get::changed;
 use crate::call::Call;
+use crate::controllers::objects::{Artifacts, Named};
 use crate::reply::ApiResult;
 
 /// Answers the deleted artifact.
 ///
 /// # Errors
 /// 404.
-pub async fn handle(call: Call, request: Named) -> ApiResult {
+pub async fn handle(call: Call, request: Named<Artifacts>) -> ApiResult {
     let selector = call.select(ObjectType::Artifact, request.reference, request.namespace)?;
     let wanted = DeleteArtifactRequest { context: None, caller: call.wire(), selector };
     Ok(changed(call.tier(wanted).await?.artifact, "artifact deleted"))

@@ -3,15 +3,16 @@
 use sf_model::ObjectType;
 use sf_protos::artifacts::DeleteArtifactVersionRequest;
 
-use super::get::{Plain, changed};
+use super::get::changed;
 use crate::call::Call;
+use crate::controllers::objects::{Artifacts, Plain};
 use crate::input::{Input, Request};
 use crate::params::{Fault, uint_in};
 use crate::reply::ApiResult;
 
 /// Which version.
 pub struct DeleteVersion {
-    artifact: Plain,
+    artifact: Plain<Artifacts>,
     index: u32,
 }
 

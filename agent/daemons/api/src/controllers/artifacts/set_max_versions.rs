@@ -3,15 +3,15 @@
 use sf_model::ObjectType;
 use sf_protos::artifacts::SetMaxVersionsRequest;
 
-use super::get::Plain;
 use crate::call::Call;
+use crate::controllers::objects::{Artifacts, Plain};
 use crate::input::{Input, Request};
 use crate::params::{Fault, uint_in};
 use crate::reply::{ApiResult, Reply};
 
 /// How many of which.
 pub struct SetMaxVersions {
-    artifact: Plain,
+    artifact: Plain<Artifacts>,
     max_versions: u32,
 }
 

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use sf_protos::blobs::BatchGetBlobsRequest;
 
-use super::get::{Plain, find};
+use super::get::find;
 use crate::call::Call;
+use crate::controllers::objects::{Artifacts, Plain};
 use crate::reply::{ApiResult, Reply};
 use crate::views::VersionView;
 
@@ -13,7 +14,7 @@ use crate::views::VersionView;
 ///
 /// # Errors
 /// 404.
-pub async fn handle(call: Call, request: Plain) -> ApiResult {
+pub async fn handle(call: Call, request: Plain<Artifacts>) -> ApiResult {
     let artifact = find(&call, request.reference, None).await?;
     let blob_uuids: Vec<String> = artifact.versions.iter().map(|version| version.blob_uuid.clone()).collect();
     if blob_uuids.is_empty() {

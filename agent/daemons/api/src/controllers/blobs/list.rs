@@ -3,27 +3,15 @@
 use sf_protos::blobs::ListBlobsRequest;
 
 use crate::call::Call;
-use crate::input::{Input, Request};
-use crate::params::{Fault, reference};
+use crate::controllers::objects::OnNode;
 use crate::reply::{ApiResult, Reply};
 use crate::views::BlobView;
-
-/// Perhaps only those of one node.
-pub struct List {
-    node: Option<String>,
-}
-
-impl Request for List {
-    fn read(input: &mut Input) -> Result<Self, Fault> {
-        Ok(Self { node: input.fields.blankable("node", reference)? })
-    }
-}
 
 /// Answers the list.
 ///
 /// # Errors
 /// 404 for an unknown node.
-pub async fn handle(call: Call, request: List) -> ApiResult {
+pub async fn handle(call: Call, request: OnNode) -> ApiResult {
     let blobs = call
         .all(
             |page| ListBlobsRequest {

@@ -6,8 +6,8 @@ use sf_model::access::SYSTEM_NAMESPACE;
 use sf_model::event::EventType;
 use sf_protos::namespaces::{DeleteNamespaceRequest, GetNamespaceRequest};
 
-use super::get::Get;
 use crate::call::Call;
+use crate::controllers::objects::{Namespaces, Plain};
 use crate::error::ApiError;
 use crate::reply::{ApiResult, Reply};
 
@@ -15,8 +15,8 @@ use crate::reply::{ApiResult, Reply};
 ///
 /// # Errors
 /// 403 for `system`; 404; 400 while it has instances or networks.
-pub async fn handle(call: Call, request: Get) -> ApiResult {
-    let name = request.name;
+pub async fn handle(call: Call, request: Plain<Namespaces>) -> ApiResult {
+    let name = request.reference;
     if name == SYSTEM_NAMESPACE {
         return Err(ApiError::forbidden("the system namespace cannot be deleted"));
     }

@@ -4,28 +4,15 @@ use sf_model::ObjectType;
 use sf_protos::networks::ListAddressesRequest;
 
 use crate::call::Call;
-use crate::controllers::objects::{Kind, Networks};
-use crate::input::{Input, Request};
-use crate::params::Fault;
+use crate::controllers::objects::{Networks, Plain};
 use crate::reply::{ApiResult, Reply};
 use crate::views::AddressView;
-
-/// Of which network.
-pub struct Addresses {
-    reference: String,
-}
-
-impl Request for Addresses {
-    fn read(input: &mut Input) -> Result<Self, Fault> {
-        Ok(Self { reference: input.path(Networks::PARAMETER, Networks::parse)? })
-    }
-}
 
 /// Answers the reservations by address.
 ///
 /// # Errors
 /// 404.
-pub async fn handle(call: Call, request: Addresses) -> ApiResult {
+pub async fn handle(call: Call, request: Plain<Networks>) -> ApiResult {
     let selector = call.select(ObjectType::Network, request.reference, None)?;
     let addresses = call
         .all(

@@ -5,28 +5,15 @@ use sf_protos::networks::ListInterfacesRequest;
 use sf_protos::networks::list_interfaces_request::Of;
 
 use crate::call::Call;
-use crate::controllers::objects::{Kind, Networks};
-use crate::input::{Input, Request};
-use crate::params::Fault;
+use crate::controllers::objects::{Networks, Plain};
 use crate::reply::{ApiResult, Reply};
 use crate::views::InterfaceView;
-
-/// Of which network.
-pub struct Interfaces {
-    reference: String,
-}
-
-impl Request for Interfaces {
-    fn read(input: &mut Input) -> Result<Self, Fault> {
-        Ok(Self { reference: input.path(Networks::PARAMETER, Networks::parse)? })
-    }
-}
 
 /// Answers the active interfaces.
 ///
 /// # Errors
 /// 404.
-pub async fn handle(call: Call, request: Interfaces) -> ApiResult {
+pub async fn handle(call: Call, request: Plain<Networks>) -> ApiResult {
     let network = call.select(ObjectType::Network, request.reference, None)?;
     let interfaces = call
         .all(

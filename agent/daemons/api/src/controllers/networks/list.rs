@@ -3,27 +3,15 @@
 use sf_protos::networks::ListNetworksRequest;
 
 use crate::call::Call;
-use crate::input::{Input, Request};
-use crate::params::{Fault, boolean};
+use crate::controllers::objects::All;
 use crate::reply::{ApiResult, Reply};
 use crate::views::NetworkView;
-
-/// Which networks.
-pub struct List {
-    all: bool,
-}
-
-impl Request for List {
-    fn read(input: &mut Input) -> Result<Self, Fault> {
-        Ok(Self { all: input.fields.or("all", false, boolean)? })
-    }
-}
 
 /// Answers the caller's networks, deleted ones too when asked for.
 ///
 /// # Errors
 /// 503.
-pub async fn handle(call: Call, request: List) -> ApiResult {
+pub async fn handle(call: Call, request: All) -> ApiResult {
     let administrator = call.caller.is_system();
     let networks = call
         .all(

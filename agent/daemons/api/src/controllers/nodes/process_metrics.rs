@@ -2,8 +2,8 @@
 
 use sf_protos::nodes::GetNodeMetricsRequest;
 
-use super::get::Named;
 use crate::call::Call;
+use crate::controllers::objects::{Nodes, Plain};
 use crate::reply::{ApiResult, Reply};
 use crate::views::process_metrics;
 
@@ -11,7 +11,7 @@ use crate::views::process_metrics;
 ///
 /// # Errors
 /// 404.
-pub async fn handle(call: Call, request: Named) -> ApiResult {
+pub async fn handle(call: Call, request: Plain<Nodes>) -> ApiResult {
     let reply = call.tier(GetNodeMetricsRequest { reference: request.reference }).await?;
     Ok(Reply::json(process_metrics(reply.processes)))
 }

@@ -3,8 +3,8 @@
 use sf_model::ObjectType;
 use sf_protos::nodes::SetNodeSchedulableRequest;
 
-use super::get::Named;
 use crate::call::Call;
+use crate::controllers::objects::{Nodes, Plain};
 use crate::reply::{ApiResult, Reply};
 use crate::views::NodeView;
 
@@ -12,7 +12,7 @@ use crate::views::NodeView;
 ///
 /// # Errors
 /// 404.
-pub async fn cordon(call: Call, request: Named) -> ApiResult {
+pub async fn cordon(call: Call, request: Plain<Nodes>) -> ApiResult {
     set(call, request, false, "node cordoned").await
 }
 
@@ -20,11 +20,11 @@ pub async fn cordon(call: Call, request: Named) -> ApiResult {
 ///
 /// # Errors
 /// 404.
-pub async fn uncordon(call: Call, request: Named) -> ApiResult {
+pub async fn uncordon(call: Call, request: Plain<Nodes>) -> ApiResult {
     set(call, request, true, "node uncordoned").await
 }
 
-async fn set(call: Call, request: Named, schedulable: bool, action: &'static str) -> ApiResult {
+async fn set(call: Call, request: Plain<Nodes>, schedulable: bool, action: &'static str) -> ApiResult {
     let wanted = SetNodeSchedulableRequest {
         context: None,
         reference: request.reference,

@@ -126,5 +126,6 @@ fn statement_limit(deadline: Deadline) -> StoreResult<String> {
     }
     #[expect(clippy::cast_precision_loss, reason = "30")]
     let most = MAX_STATEMENT_SECONDS as f64;
-    Ok(format!("{:.3}", left.clamp(0.001, most)))
+    // The limit stays with the session: a very short one would fail whoever uses it next without setting its own.
+    Ok(format!("{:.3}", left.clamp(1.0, most)))
 }

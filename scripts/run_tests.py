@@ -52,7 +52,7 @@ def have(program):
 def lint(totals):
     checks = {
         "formatting": ["cargo", "fmt", "--all", "--check"],
-        "clippy": ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"],
+        "clippy": ["cargo", "clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--quiet", "--", "-D", "warnings"],
         "floors": ["python3", "scripts/lint/floors.py"],
         "rooms": ["python3", "scripts/lint/rooms.py"],
         "shell syntax": ["bash", "-c", "for f in scripts/*.sh .ci/run; do bash -n $f || exit 1; done"],

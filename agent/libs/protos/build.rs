@@ -101,7 +101,8 @@ fn write_impl(
         _ => Vec::new(),
     };
     let context = method.input().get_field_by_name("context").is_some();
-    let node = method.input().get_field_by_name("node_uuid").is_some_and(|f| !f.supports_presence() && !f.is_list());
+    let node =
+        method.input().get_field_by_name("node_uuid").is_some_and(|f| !f.supports_presence() && !f.is_list());
     let node = if node { "Some(self.node_uuid.as_str())" } else { "None" };
     let fill =
         if context { "if self.context.is_none() { self.context = Some(make()); }" } else { "let _ = make;" };

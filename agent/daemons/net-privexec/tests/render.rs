@@ -11,7 +11,8 @@ mod support;
 
 use sf_protos::net_privexec as pb;
 use support::{
-    BRIDGE, FLOATING, Guest, NETWORK, Node, absent, eventually, host_intent, intent, isolated, run, works,
+    BRIDGE, FLOATING, Guest, NETWORK, Node, absent, eventually, host_intent, intent, isolated,
+    node_with_guest, run, works,
 };
 
 #[test]
@@ -59,12 +60,7 @@ fn a_network_lives_and_leaves_nothing() {
 #[test]
 fn the_outside_sees_the_node_and_the_mesh_is_out_of_reach() {
     isolated(|| {
-        let node = Node::new();
-        node.render_host();
-        let guest = Guest::new(1, "g1");
-        node.render(&intent(1, &[&guest])).unwrap();
-        guest.plug(BRIDGE);
-        guest.configure();
+        let (node, guest) = node_with_guest();
         // `out` has no route to the floating block: an answer proves that the node translated the source.
         assert!(!run("ip -n out route").contains("192.168.20"));
         guest.reaches("192.0.2.1", "the outside answers");

@@ -28,7 +28,9 @@ use sf_netstate::packet::{ETHERTYPE_IPV4, ethernet, udp_datagram};
 use sf_protos::net_privexec as pb;
 use sf_protos::net_privexec::request::Call;
 use sf_protos::net_privexec::response::Outcome;
-use support::{BRIDGE, Guest, NETWORK, Node, VXID, absent, eventually, intent, isolated, run, works};
+use support::{
+    BRIDGE, Guest, NETWORK, Node, VXID, absent, eventually, intent, isolated, node_with_guest, run, works,
+};
 
 fn sockets(node: &Node, kinds: &[pb::SocketKind]) -> (Vec<OwnedFd>, u64) {
     let kinds = kinds.iter().map(|kind| i32::from(*kind)).collect();
@@ -177,12 +179,7 @@ fn names_are_served_inside_and_asked_from_inside() {
 #[test]
 fn ping_and_announcements() {
     isolated(|| {
-        let node = Node::new();
-        node.render_host();
-        let guest = Guest::new(1, "g1");
-        node.render(&intent(1, &[&guest])).unwrap();
-        guest.plug(BRIDGE);
-        guest.configure();
+        let (node, guest) = node_with_guest();
         let ping = |address: &str| {
             let call = pb::PingCall { network_uuid: NETWORK.into(), address: address.into(), count: 2 };
             match node.call(Call::Ping(call)) {
@@ -215,12 +212,7 @@ fn ping_and_announcements() {
 #[test]
 fn connections_of_a_gone_mapping_are_forgotten() {
     isolated(|| {
-        let node = Node::new();
-        node.render_host();
-        let guest = Guest::new(1, "g1");
-        node.render(&intent(1, &[&guest])).unwrap();
-        guest.plug(BRIDGE);
-        guest.configure();
+        let (node, guest) = node_with_guest();
         guest.reaches("192.0.2.1", "the outside answers");
         let tracked = || match node.call(Call::Counters(pb::CountersCall::default())).unwrap() {
             Outcome::Counters(reply) => reply.networks[0].conntrack_entries,
@@ -248,12 +240,7 @@ fn connections_of_a_gone_mapping_are_forgotten() {
 #[test]
 fn traffic_is_counted_from_the_network_point_of_view() {
     isolated(|| {
-        let node = Node::new();
-        node.render_host();
-        let guest = Guest::new(1, "g1");
-        node.render(&intent(1, &[&guest])).unwrap();
-        guest.plug(BRIDGE);
-        guest.configure();
+        let (node, guest) = node_with_guest();
         let counters = || match node.call(Call::Counters(pb::CountersCall::default())).unwrap() {
             Outcome::Counters(reply) => reply,
             other => panic!("{other:?}"),

@@ -91,6 +91,15 @@ impl Staged {
         })
     }
 
+    /// Takes up what a restart found; the journal says where its bytes were before they got their final name.
+    fn resume(store: &Store, journal: Journal) -> Self {
+        let source = match journal.upload {
+            Some(upload) => store.upload(upload),
+            None => store.partial(journal.purpose, journal.blob),
+        };
+        Self { store: store.clone(), journal: Box::new(journal), source }
+    }
+
     /// The journal as last saved.
     pub fn journal(&self) -> &Journal {
         &self.journal
@@ -151,11 +160,7 @@ impl Staged {
 impl Sealed {
     /// Takes up a sealed partial that a restart found.
     pub fn resume(store: &Store, journal: Journal, facts: SealedFacts) -> Self {
-        let source = match journal.upload {
-            Some(upload) => store.upload(upload),
-            None => store.partial(journal.purpose, journal.blob),
-        };
-        Self(Staged { store: store.clone(), journal: Box::new(journal), source }, facts)
+        Self(Staged::resume(store, journal), facts)
     }
 
     /// The blob.
@@ -202,15 +207,6 @@ impl Staged {
 }
 
 impl Published {
-    /// Takes up a replica that a restart found with its journal still there.
-    pub fn resume(store: &Store, journal: Journal, facts: SealedFacts) -> Self {
-        let source = match journal.upload {
-            Some(upload) => store.upload(upload),
-            None => store.partial(journal.purpose, journal.blob),
-        };
-        Self(Staged { store: store.clone(), journal: Box::new(journal), source }, facts)
-    }
-
     /// The blob.
     pub fn blob(&self) -> BlobId {
         self.0.journal.blob
@@ -219,6 +215,11 @@ impl Published {
     /// Size, values and the commit to repeat.
     pub fn facts(&self) -> &SealedFacts {
         &self.1
+    }
+
+    /// Takes up a replica that a restart found with its journal still there.
+    pub fn resume(store: &Store, journal: Journal, facts: SealedFacts) -> Self {
+        Self(Staged::resume(store, journal), facts)
     }
 
     /// The database has confirmed the replica: the journal goes.

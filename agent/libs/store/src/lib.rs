@@ -3,6 +3,10 @@
 //! Functions of a domain take a session inside a transaction that the runner opened ([`transaction()`]) and a
 //! [`TxContext`]; they answer with the messages of `sf_protos` or with small structs. All SQL of the product is here.
 
+pub mod allocator;
+pub mod artifacts;
+pub mod blobs;
+pub mod bootstrap;
 pub mod capacity;
 pub mod clock;
 pub mod compat;
@@ -15,30 +19,26 @@ pub mod instances;
 pub mod locks;
 pub mod lookup;
 pub mod maintenance;
+pub mod metadata;
 pub mod migrate;
-pub mod nodes;
 pub mod mutations;
+pub mod namespaces;
+pub mod networks;
+pub mod nodes;
 pub mod operations;
 pub mod page;
 pub mod pending;
+pub mod references;
 pub mod sql;
 pub mod statements;
-pub mod types;
-pub mod wire;
-pub mod allocator;
-pub mod artifacts;
-pub mod blobs;
-pub mod bootstrap;
-pub mod metadata;
-pub mod namespaces;
-pub mod networks;
-pub mod references;
-pub mod uploads;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transaction;
+pub mod types;
+pub mod uploads;
+pub mod wire;
 
-pub use conn::{ConnectOptions, Conn, Endpoint, Pool};
+pub use conn::{Conn, ConnectOptions, Endpoint, Pool};
 pub use context::{Fence, Settings, TxContext, Wake};
 pub use error::{Fault, StoreError, StoreResult, reason};
 pub use transaction::{Deadline, limit_statements, transaction};

@@ -21,11 +21,17 @@ fn with(body: &Value, key: &str, value: Value) -> Value {
     body
 }
 
-#[tokio::test]
-async fn every_route_refuses_what_it_does_not_declare() {
-    let Some(world) = World::start().await else { return };
+/// A world, a token of `system` and what the database shows before the test.
+async fn prepared() -> Option<(World, String, Vec<(String, u64)>)> {
+    let world = World::start().await?;
     let token = world.token("system").await;
     let before = world.fingerprint().await;
+    Some((world, token, before))
+}
+
+#[tokio::test]
+async fn every_route_refuses_what_it_does_not_declare() {
+    let Some((world, token, before)) = prepared().await else { return };
     let targets = Targets::nobody();
     for route in with_parameters() {
         let (path, body) = (targets.path(route), targets.body(route));
@@ -62,9 +68,7 @@ fn parameters(route: &Route) -> Vec<String> {
 
 #[tokio::test]
 async fn every_declared_field_refuses_the_wrong_type() {
-    let Some(world) = World::start().await else { return };
-    let token = world.token("system").await;
-    let before = world.fingerprint().await;
+    let Some((world, token, before)) = prepared().await else { return };
     let targets = Targets::nobody();
     for route in with_parameters() {
         let (path, body) = (targets.path(route), targets.body(route));
@@ -94,9 +98,7 @@ async fn every_declared_field_refuses_the_wrong_type() {
 
 #[tokio::test]
 async fn every_route_refuses_bodies_that_are_not_objects() {
-    let Some(world) = World::start().await else { return };
-    let token = world.token("system").await;
-    let before = world.fingerprint().await;
+    let Some((world, token, before)) = prepared().await else { return };
     let targets = Targets::nobody();
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(40), "]".repeat(40));
     for route in with_parameters() {
@@ -132,9 +134,7 @@ async fn every_route_refuses_what_is_too_large() {
 
 #[tokio::test]
 async fn every_reference_that_cannot_be_one_is_refused_or_missing() {
-    let Some(world) = World::start().await else { return };
-    let token = world.token("system").await;
-    let before = world.fingerprint().await;
+    let Some((world, token, before)) = prepared().await else { return };
     let targets = Targets::nobody();
     for route in with_parameters() {
         let body = targets.body(route);

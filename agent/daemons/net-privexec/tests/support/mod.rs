@@ -255,6 +255,17 @@ pub const NETWORK: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 pub const VXID: u32 = 0x00_1234;
 pub const BRIDGE: &str = "br-vxlan-001234";
 
+/// A node with its host rendered and one network that one guest has joined.
+pub fn node_with_guest() -> (Node, Guest) {
+    let node = Node::new();
+    node.render_host();
+    let guest = Guest::new(1, "g1");
+    node.render(&intent(1, &[&guest])).unwrap();
+    guest.plug(BRIDGE);
+    guest.configure();
+    (node, guest)
+}
+
 /// A network with everything one node can have of it.
 pub fn intent(generation: u64, guests: &[&Guest]) -> pb::NetworkIntent {
     pb::NetworkIntent {

@@ -36,11 +36,12 @@ impl Service {
     }
 }
 
+/// Which upload a request is about, and who asks.
+type Target = (Shared, Peer, Path<String>);
+
 /// Makes the empty file of a new upload.
 pub(super) async fn create(
-    State(service): Shared,
-    ConnectInfo(peer): Peer,
-    Path(upload): Path<String>,
+    (State(service), ConnectInfo(peer), Path(upload)): Target,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
     let upload = service.admit_upload(&headers, peer, &upload)?;
@@ -52,9 +53,7 @@ pub(super) async fn create(
 
 /// Appends the body as one chunk; the answer is the new size, sent only when all of it is in the file.
 pub(super) async fn append(
-    State(service): Shared,
-    ConnectInfo(peer): Peer,
-    Path(upload): Path<String>,
+    (State(service), ConnectInfo(peer), Path(upload)): Target,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
@@ -82,9 +81,7 @@ pub(super) async fn append(
 
 /// The number of bytes in the upload.
 pub(super) async fn size(
-    State(service): Shared,
-    ConnectInfo(peer): Peer,
-    Path(upload): Path<String>,
+    (State(service), ConnectInfo(peer), Path(upload)): Target,
     headers: HeaderMap,
 ) -> Result<String, Refused> {
     let upload = service.admit_upload(&headers, peer, &upload)?;
@@ -105,9 +102,7 @@ pub(super) async fn truncate(
 
 /// Removes the upload's bytes.
 pub(super) async fn discard(
-    State(service): Shared,
-    ConnectInfo(peer): Peer,
-    Path(upload): Path<String>,
+    (State(service), ConnectInfo(peer), Path(upload)): Target,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
     let upload = service.admit_upload(&headers, peer, &upload)?;

@@ -250,10 +250,8 @@ fn set(
     attributes: Vec<LinkAttribute>,
     what: &str,
 ) -> Result<(), NetError> {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    message.attributes = attributes;
-    socket.change(RouteNetlinkMessage::SetLink(message), 0, &format!("link {index} {what}"))
+    let message = RouteNetlinkMessage::SetLink(existing(index, attributes));
+    socket.change(message, 0, &format!("link {index} {what}"))
 }
 
 /// Options of a kind are changed by a "new link" for an existing index.
@@ -263,10 +261,15 @@ fn change(
     attributes: Vec<LinkAttribute>,
     what: &str,
 ) -> Result<(), NetError> {
+    let message = RouteNetlinkMessage::NewLink(existing(index, attributes));
+    socket.change(message, 0, &format!("link {index} {what}"))
+}
+
+fn existing(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.attributes = attributes;
-    socket.change(RouteNetlinkMessage::NewLink(message), 0, &format!("link {index} {what}"))
+    message
 }
 
 fn observed(message: RouteNetlinkMessage) -> Option<ObservedLink> {

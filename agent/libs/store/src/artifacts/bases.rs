@@ -21,7 +21,7 @@ const BAD_REFERENCE: &str = "bad-reference";
 const UNKNOWN_IMAGE: &str = "unknown-image";
 
 rows! {
-    struct Candidate {
+    struct CandidateBase {
         uuid: ArtifactId,
         artifact_type: String,
         namespace: String,
@@ -167,12 +167,12 @@ impl Resolver<'_> {
             };
         }
         let foreign = self.named(sql("a.namespace <> ?").bind(self.namespace), name, table).await?;
-        let same = |c: &&Candidate| {
+        let same = |c: &&CandidateBase| {
             table.is_some()
                 && c.artifact_type == "image"
                 && (c.source_url == name || Some(c.source_url.as_str()) == table)
         };
-        let mut meanings: Vec<&Candidate> = foreign.iter().filter(|c| !same(c)).collect();
+        let mut meanings: Vec<&CandidateBase> = foreign.iter().filter(|c| !same(c)).collect();
         let equal = foreign.iter().find(same);
         meanings.extend(equal);
         match (meanings.as_slice(), table) {
@@ -204,8 +204,8 @@ impl Resolver<'_> {
         })
     }
 
-    fn usable(&self, text: &str, found: Vec<Candidate>) -> StoreResult<ResolvedBase> {
-        let own: Vec<&Candidate> = found.iter().filter(|c| c.namespace == self.namespace).collect();
+    fn usable(&self, text: &str, found: Vec<CandidateBase>) -> StoreResult<ResolvedBase> {
+        let own: Vec<&CandidateBase> = found.iter().filter(|c| c.namespace == self.namespace).collect();
         match (own.as_slice(), found.as_slice()) {
             ([one], _) => self.current(text, one),
             ([], [one]) => self.current(text, one),
@@ -215,10 +215,10 @@ impl Resolver<'_> {
     }
 
     /// The current version of a candidate, used as it is.
-    fn current(&self, text: &str, candidate: &Candidate) -> StoreResult<ResolvedBase> {
+    fn current(&self, text: &str, candidate: &CandidateBase) -> StoreResult<ResolvedBase> {
         match (candidate.state.as_str(), candidate.blob_uuid) {
             (_, Some(blob)) => {
-                let Candidate { artifact_type, uuid, namespace, .. } = candidate;
+                let CandidateBase { artifact_type, uuid, namespace, .. } = candidate;
                 Ok(ready(format!("{artifact_type} {uuid} of namespace {namespace}"), blob))
             }
             ("initial", None) => {
@@ -232,7 +232,7 @@ impl Resolver<'_> {
         }
     }
 
-    async fn seen(&mut self, condition: Sql) -> StoreResult<Vec<Candidate>> {
+    async fn seen(&mut self, condition: Sql) -> StoreResult<Vec<CandidateBase>> {
         sql(SELECT)
             .append(condition)
             .push(" AND a.state <> 'deleted' AND ")
@@ -242,7 +242,12 @@ impl Resolver<'_> {
             .await
     }
 
-    async fn named(&mut self, place: Sql, name: &str, table: Option<&str>) -> StoreResult<Vec<Candidate>> {
+    async fn named(
+        &mut self,
+        place: Sql,
+        name: &str,
+        table: Option<&str>,
+    ) -> StoreResult<Vec<CandidateBase>> {
         let condition = sql(
             "(a.name = ? OR a.source_url = ? OR a.source_url = ?) AND a.state IN ('initial', 'created') AND ",
         )
@@ -302,7 +307,7 @@ fn ready(resolved: String, blob: BlobId) -> ResolvedBase {
 }
 
 /// An own image is asked for again by conditional request; its fetch joins one that is under way.
-fn refresh(candidate: &Candidate) -> ResolvedBase {
+fn refresh(candidate: &CandidateBase) -> ResolvedBase {
     ResolvedBase {
         resolved: format!("image {} of namespace {}", candidate.uuid, candidate.namespace),
         artifact_uuid: Some(candidate.uuid.to_string()),
@@ -311,12 +316,12 @@ fn refresh(candidate: &Candidate) -> ResolvedBase {
     }
 }
 
-fn is_fetched(candidate: &Candidate) -> bool {
+fn is_fetched(candidate: &CandidateBase) -> bool {
     candidate.artifact_type == "image" && !candidate.source_url.starts_with("sf://")
 }
 
 /// The spelling that means this candidate and nothing else.
-fn spelling(candidate: &Candidate) -> String {
+fn spelling(candidate: &CandidateBase) -> String {
     if candidate.source_url.starts_with("sf://") {
         candidate.source_url.clone()
     } else {

@@ -14,6 +14,8 @@ use crate::conn::Conn;
 use crate::error::{StoreError, StoreResult};
 use crate::sql::{Bind, sql};
 
+use ReferenceKind as Kind;
+
 /// Life of a pin that is not renewed.
 pub const PIN_LEASE: Duration = Duration::from_secs(120);
 /// Reason of a refusal to refer to a blob that is gone.
@@ -56,13 +58,7 @@ pub fn index_key(index: u32) -> String {
 ///
 /// # Errors
 /// [`StoreError::Missing`] for an unknown blob; a precondition `blob_deleted` for one that is gone.
-pub async fn add(
-    conn: &mut Conn,
-    blob: BlobId,
-    kind: ReferenceKind,
-    holder: Uuid,
-    key: &str,
-) -> StoreResult<()> {
+pub async fn add(conn: &mut Conn, blob: BlobId, kind: Kind, holder: Uuid, key: &str) -> StoreResult<()> {
     lock_live(conn, blob).await?;
     write(conn, blob, kind, holder, key, None).await
 }
@@ -80,13 +76,7 @@ pub async fn pin(conn: &mut Conn, blob: BlobId, holder: Uuid, purpose: &str) -> 
 ///
 /// # Errors
 /// Those of the database.
-pub async fn remove(
-    conn: &mut Conn,
-    blob: BlobId,
-    kind: ReferenceKind,
-    holder: Uuid,
-    key: &str,
-) -> StoreResult<()> {
+pub async fn remove(conn: &mut Conn, blob: BlobId, kind: Kind, holder: Uuid, key: &str) -> StoreResult<()> {
     let removed = sql(
         "DELETE FROM blob_references WHERE blob_uuid = ? AND kind = ? AND holder_uuid = ? AND holder_key = ?",
     )

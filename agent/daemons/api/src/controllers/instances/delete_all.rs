@@ -25,7 +25,7 @@ pub async fn handle(call: Call, request: Confirmed) -> ApiResult {
         }
     }
     let answer = Reply::list(&deleted);
-    Ok(deleted
-        .iter()
-        .fold(answer, |answer, uuid| answer.audit(ObjectType::Instance, uuid, "delete request from REST API")))
+    Ok(deleted.iter().fold(answer, |answer, uuid| {
+        answer.audit(ObjectType::Instance, uuid, "delete request from REST API")
+    }))
 }

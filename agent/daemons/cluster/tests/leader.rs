@@ -1,5 +1,13 @@
 //! Two candidates, one leader: it works, hands over when it ends, and is replaced when its lease is taken.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail loudly"
+)]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

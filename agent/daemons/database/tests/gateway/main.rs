@@ -1,5 +1,13 @@
 //! A gateway in this process against a real MariaDB, spoken to by the client every daemon uses.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail loudly"
+)]
+
 mod outage;
 mod polls;
 mod replay;

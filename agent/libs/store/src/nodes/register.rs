@@ -56,7 +56,7 @@ pub async fn register(
         }
     }
     let daemons = daemons(request);
-    let database = daemons.iter().any(|daemon| *daemon == "database");
+    let database = daemons.contains(&"database");
     // A daemon that registers only itself knows nothing of the roles of the others.
     let whole = daemons.len() > 1;
     let written = sql("INSERT INTO nodes (uuid, fqdn, live_fqdn, mesh_ip, egress_ip, is_hypervisor, is_network_node, \

@@ -1,5 +1,13 @@
 //! The control plane's part of the store against a real MariaDB.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail loudly"
+)]
+
 mod bootstrap;
 mod config;
 mod events;

@@ -160,10 +160,9 @@ async fn a_thousand_operations_each_end_once_and_serial_keys_never_overlap() {
     for worker in workers {
         worker.await.unwrap();
     }
-    let ended = ended.lock();
+    let ended = ended.lock().clone();
     assert_eq!(ended.len(), 1000);
     assert!(ended.values().all(|times| *times == 1));
-    drop(ended);
     check_invariants(&db).await;
 }
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+EVERYTHING = ["--workspace", "--all-targets", "--all-features", "--locked"]
 CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
 PYTEST_RESULT = re.compile(r"(\d+) (passed|failed|error|errors|skipped)\b")
 SKIPPED = re.compile(r"^(?:.*?\b)?skipped: (.+)$")
@@ -52,7 +53,7 @@ def have(program):
 def lint(totals):
     checks = {
         "formatting": ["cargo", "fmt", "--all", "--check"],
-        "clippy": ["cargo", "clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--quiet", "--", "-D", "warnings"],
+        "clippy": ["cargo", "clippy", *EVERYTHING, "--quiet", "--", "-D", "warnings"],
         "floors": ["python3", "scripts/lint/floors.py"],
         "rooms": ["python3", "scripts/lint/rooms.py"],
         "shell syntax": ["bash", "-c", "for f in scripts/*.sh .ci/run; do bash -n $f || exit 1; done"],
@@ -115,8 +116,9 @@ def pytest(totals, folder, env):
 
 
 def binary():
-    """The agent as the tests run it: the development profile, which the Rust tests have built already."""
-    if run(["cargo", "build", "--locked", "--quiet", "-p", "sf-node"]) != 0:
+    """The agent as the Rust tests have built it: naming one test of its crate builds it with the same features again."""
+    build = ["cargo", "test", "--workspace", "--all-features", "--locked", "--quiet", "--no-run", "--test", "cli"]
+    if run(build) != 0:
         raise SystemExit("building the agent failed; fix what cargo says above")
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "sf-node"
 

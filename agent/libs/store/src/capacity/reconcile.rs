@@ -102,7 +102,8 @@ pub async fn repair_orphans(conn: &mut Conn, ctx: &TxContext) -> StoreResult<Orp
     .await?;
     let uncovered: Vec<UncoveredRow> = sql("SELECT i.uuid, i.node_uuid, i.namespace, \
          CAST(i.cpus AS SIGNED) AS cpus, CAST(i.memory_mb AS SIGNED) AS memory_mb, \
-         CAST(? + (SELECT COALESCE(SUM(d.size_gb), 0) FROM instance_disks d WHERE d.instance_uuid = i.uuid) \
+         CAST(IF(i.uefi OR i.configdrive <> 'none', ?, 0) \
+         + (SELECT COALESCE(SUM(d.size_gb), 0) FROM instance_disks d WHERE d.instance_uuid = i.uuid) \
          AS SIGNED) AS disk_gb \
          FROM instances i WHERE i.state <> 'deleted' AND i.node_uuid IS NOT NULL \
          AND NOT EXISTS (SELECT 1 FROM placement_reservations r WHERE r.owner_uuid = i.uuid) \

@@ -15,6 +15,7 @@ rows! {
         size_gb: Option<u64>,
         virtual_size: Option<u64>,
         charged: i64,
+        has_auxiliary: i64,
     }
 }
 
@@ -35,7 +36,8 @@ pub(super) async fn correct_charge(
     instance: InstanceId,
     placement_seq: u32,
 ) -> StoreResult<()> {
-    let rows: Vec<SizeRow> = sql("SELECT d.size_gb, b.virtual_size, r.disk_gb AS charged FROM instance_disks d \
+    let rows: Vec<SizeRow> = sql("SELECT d.size_gb, b.virtual_size, r.disk_gb AS charged, \
+         CAST((i.uefi OR i.configdrive <> 'none') AS SIGNED) AS has_auxiliary FROM instance_disks d \
          JOIN instances i ON i.uuid = d.instance_uuid JOIN placement_reservations r ON r.owner_uuid = i.uuid \
          LEFT JOIN blobs b ON b.uuid = d.blob_uuid \
          WHERE d.instance_uuid = ? AND i.placement_seq = ? AND i.state = 'preflight' AND NOT d.is_configdrive")
@@ -43,8 +45,10 @@ pub(super) async fn correct_charge(
     .bind(placement_seq)
     .all(conn)
     .await?;
-    let Some(charged) = rows.first().map(|row| row.charged) else { return Ok(()) };
+    let Some((charged, has_auxiliary)) = rows.first().map(|row| (row.charged, row.has_auxiliary != 0)) else {
+        return Ok(());
+    };
     let sizes = rows.iter().map(|row| (row.size_gb, row.virtual_size));
-    let real = disk_charge_gb(sizes, ctx.settings.cluster.scheduler_unsized_disk_gb, true);
+    let real = disk_charge_gb(sizes, ctx.settings.cluster.scheduler_unsized_disk_gb, has_auxiliary);
     if real == charged { Ok(()) } else { capacity::adjust_disk(conn, instance, real).await }
 }

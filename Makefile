@@ -17,8 +17,11 @@ test: ## everything that can run here: lint, unit, store, daemon, kernel, hyperv
 test-rust: ## unit, store, daemon, kernel and hypervisor tests
 	@scripts/test.sh rust
 
-test-system: ## outage, kill -9 and restart of a whole standalone cloud
+test-system: ## life, outage and restart of a whole standalone cloud
 	@scripts/test.sh system
+
+test-kill: ## the agent is killed at 50 random moments while instances come and go
+	@scripts/test.sh kill
 
 test-conformance: ## the released client against a running cloud
 	@scripts/test.sh conformance
@@ -35,4 +38,4 @@ bench: ## the figures of the benchmark programs, as a table and as JSON
 lint: ## formatting, clippy, floors, sizes, duplicates, licences
 	@scripts/test.sh lint
 
-.PHONY: help quickstart quickstart-down test test-rust test-system test-conformance test-quickstart test-fresh bench lint
+.PHONY: help quickstart quickstart-down test test-rust test-system test-kill test-conformance test-quickstart test-fresh bench lint

@@ -92,7 +92,7 @@ def rust(totals):
         totals.check("cargo test", False)
 
 
-def pytest(totals, folder, env):
+def pytest(totals, env, *paths):
     venv = subprocess.run(
         ["scripts/client-venv.sh", "test"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.strip()
@@ -108,11 +108,11 @@ def pytest(totals, folder, env):
                 elif what in ("failed", "error", "errors"):
                     counted["failed"] += int(number)
 
-    status = run([f"{venv}/bin/pytest", "-p", "no:cacheprovider", "-v", "-rs", folder], on_line, env)
+    status = run([f"{venv}/bin/pytest", "-p", "no:cacheprovider", "-v", "-rs", *paths], on_line, env)
     totals.passed += counted["passed"]
     totals.failed += counted["failed"]
     if status != 0 and counted["failed"] == 0:
-        totals.check(f"pytest {folder}", False)
+        totals.check(f"pytest {' '.join(paths)}", False)
 
 
 def binary():
@@ -124,18 +124,23 @@ def binary():
 
 
 def conformance(totals):
-    pytest(totals, "tests/conformance", {"SF_NODE": str(binary())})
+    pytest(totals, {"SF_NODE": str(binary())}, "tests/conformance")
 
 
 def system(totals):
-    pytest(totals, "tests/system", {"SF_NODE": str(binary())})
+    pytest(totals, {"SF_NODE": str(binary())}, "tests/system/test_life.py", "tests/system/test_outage.py")
+
+
+def kill(totals):
+    """Fifty kills take longer than a run of everything should: a stage of its own."""
+    pytest(totals, {"SF_NODE": str(binary())}, "tests/system/test_kill.py")
 
 
 def quickstart(totals):
     totals.check("quickstart and quickstart-down", run(["scripts/test-quickstart.sh"]) == 0)
 
 
-STAGES = {stage.__name__: stage for stage in (lint, rust, conformance, system, quickstart)}
+STAGES = {stage.__name__: stage for stage in (lint, rust, conformance, system, kill, quickstart)}
 
 
 def main(names):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what tests need, then runs the named stages: lint, rust, conformance, system, quickstart.
+# Installs what tests need, then runs the named stages: lint, rust, conformance, system, kill, quickstart.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$(root_dir)"

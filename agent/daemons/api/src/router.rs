@@ -12,7 +12,7 @@ use crate::routes::{ROUTES, Route};
 
 /// The whole service: every route behind everything that happens to all requests.
 pub fn service(api: &Api) -> Router {
-    let routes = ROUTES.iter().fold(Router::new(), |router, route| add(router, route));
+    let routes = ROUTES.iter().fold(Router::new(), add);
     edge::shell(api, routes.fallback(edge::unknown_route).with_state(api.clone()))
 }
 

@@ -1,6 +1,12 @@
 //! The contract of the command line: exit codes, one JSON object on standard output, everything wrong said at once.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 use std::fs;
 use std::path::Path;

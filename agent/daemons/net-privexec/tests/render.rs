@@ -60,7 +60,7 @@ fn a_network_lives_and_leaves_nothing() {
 #[test]
 fn the_outside_sees_the_node_and_the_mesh_is_out_of_reach() {
     isolated(|| {
-        let (node, guest) = node_with_guest();
+        let (_node, guest) = node_with_guest();
         // `out` has no route to the floating block: an answer proves that the node translated the source.
         assert!(!run("ip -n out route").contains("192.168.20"));
         guest.reaches("192.0.2.1", "the outside answers");

@@ -240,7 +240,7 @@ fn connections_of_a_gone_mapping_are_forgotten() {
 #[test]
 fn traffic_is_counted_from_the_network_point_of_view() {
     isolated(|| {
-        let (node, guest) = node_with_guest();
+        let (node, _guest) = node_with_guest();
         let counters = || match node.call(Call::Counters(pb::CountersCall::default())).unwrap() {
             Outcome::Counters(reply) => reply,
             other => panic!("{other:?}"),

@@ -1,4 +1,11 @@
 //! `docs/reference/configuration.md` is generated from the table of keys. Run with `SF_UPDATE_REFERENCE=1` to write it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 use std::fmt::Write;
 use std::path::Path;

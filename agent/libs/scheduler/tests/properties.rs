@@ -1,4 +1,11 @@
 //! Properties of the decision over arbitrary snapshots, broken figures included.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -77,7 +77,7 @@ pub(crate) fn execute(command: Ctl, common: &Common) -> Result<Answer, Failure> 
                 Ctl::EnsureMariadbSchema(options) => schema::ensure(&sources, options).await,
                 Ctl::BootstrapCluster(options) => bootstrap::execute(&sources, *options).await,
                 Ctl::GatewayHealth { host, timeout } => {
-                    gateway::health(host, Duration::from_secs(timeout), || node()).await
+                    gateway::health(host, Duration::from_secs(timeout), &node).await
                 }
                 Ctl::Node(command) => node::execute(command, &node()?).await,
                 Ctl::SystemKey(command) => system_key::execute(command, &node()?).await,

@@ -1,4 +1,11 @@
 //! The real router against the real database tier and MariaDB.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod answer;
 mod bad_input;

@@ -141,6 +141,15 @@ class Cloud:
     def mariadb_pid(self):
         return int(self.report["pids"]["mariadbd"])
 
+    def ctl(self, *words):
+        """What `sf-ctl --json` answers."""
+        return json.loads(run(BINARY, "sf-ctl", "--config-dir", self.data / "etc", "--json", *words))
+
+    def spooled(self):
+        """The events that wait in the spools of this node."""
+        names = [spool["daemon"] for spool in self.ctl("spool", "status")["spools"]]
+        return [event for name in names for event in self.ctl("spool", "list", name)["events"]]
+
     def virsh(self, *words, check=True):
         return run("virsh", "-q", "-c", self.report["libvirt_uri"], *words, check=check)
 

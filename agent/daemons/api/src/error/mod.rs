@@ -3,7 +3,7 @@
 mod tier;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 use sf_runtime::context;
@@ -14,22 +14,23 @@ use crate::params::Fault;
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApiError {
     status: StatusCode,
+    /// Boxed, because every handler's result has room for it.
+    parts: Box<Parts>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Parts {
     error: Value,
     more: Map<String, Value>,
     retry_after: Option<u64>,
-    allow: Option<String>,
+    header: Option<(HeaderName, String)>,
 }
 
 impl ApiError {
     /// A refusal with a status and one sentence.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            error: Value::String(message.into()),
-            more: Map::new(),
-            retry_after: None,
-            allow: None,
-        }
+        let error = Value::String(message.into());
+        Self { status, parts: Box::new(Parts { error, more: Map::new(), retry_after: None, header: None }) }
     }
 
     /// 400.
@@ -69,7 +70,7 @@ impl ApiError {
 
     /// 429 with the time after which to come back.
     pub fn throttled(seconds: u64) -> Self {
-        Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too many requests") }
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too many requests").retry_after(seconds)
     }
 
     /// 500. What happened belongs into the log, not into the answer.
@@ -79,7 +80,7 @@ impl ApiError {
 
     /// 503 with a time after which trying again may help.
     pub fn unavailable(message: impl Into<String>, retry_after: u64) -> Self {
-        Self { retry_after: Some(retry_after), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(retry_after)
     }
 
     /// 507.
@@ -90,7 +91,7 @@ impl ApiError {
     /// Adds a key to the body.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(key.to_owned(), value.into());
+        self.parts.more.insert(key.to_owned(), value.into());
         self
     }
 
@@ -103,23 +104,33 @@ impl ApiError {
     /// Puts another value than a sentence into `error`. One route does so.
     #[must_use]
     pub fn with_error(mut self, error: Value) -> Self {
-        self.error = error;
+        self.parts.error = error;
         self
     }
 
     /// Asks to come back after so many seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
+        self.parts.retry_after = Some(seconds);
         self
     }
 
     /// 405 with the verbs that exist.
     pub fn method_not_allowed(allow: String) -> Self {
-        Self {
-            allow: Some(allow),
-            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "this method does not exist on this path")
-        }
+        let message = "this method does not exist on this path";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, message).header(ALLOW, allow)
+    }
+
+    /// 416 with the size there is.
+    pub fn range_not_satisfiable(size: u64) -> Self {
+        let message = "the range is beyond the end";
+        let range = format!("bytes */{size}");
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, message).header(CONTENT_RANGE, range)
+    }
+
+    fn header(mut self, name: HeaderName, value: String) -> Self {
+        self.parts.header = Some((name, value));
+        self
     }
 
     /// The status.
@@ -129,9 +140,9 @@ impl ApiError {
 
     /// The body, with the id of the present request.
     pub fn body(&self) -> Value {
-        let mut body = json!({ "error": self.error, "status": self.status.as_u16() });
+        let mut body = json!({ "error": self.parts.error, "status": self.status.as_u16() });
         if let Value::Object(map) = &mut body {
-            map.extend(self.more.clone());
+            map.extend(self.parts.more.clone());
             if let Some(id) = context::current().request_id {
                 map.insert("request_id".to_owned(), Value::String(id));
             }
@@ -154,11 +165,13 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = self.parts.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(allow) = self.allow.as_deref().and_then(|verbs| HeaderValue::from_str(verbs).ok()) {
-            headers.insert(ALLOW, allow);
+        if let Some((name, value)) = self.parts.header
+            && let Ok(value) = HeaderValue::from_str(&value)
+        {
+            headers.insert(name, value);
         }
         response
     }

@@ -18,29 +18,33 @@ pub struct CapacityCache {
 }
 
 impl CapacityCache {
-    /// A snapshot not older than configured. Concurrent refreshes are one call, because the lock is held meanwhile.
+    /// A snapshot not older than configured, and whether it was read just now. Concurrent refreshes are one call, because the lock is held meanwhile.
     /// A request about tags or blobs is answered for itself: such figures are not kept.
     ///
     /// # Errors
     /// The database tier does not answer.
-    pub async fn snapshot(&self, api: &Api, request: GetCapacityRequest) -> Result<Snapshot, ApiError> {
+    pub async fn snapshot(
+        &self,
+        api: &Api,
+        request: GetCapacityRequest,
+    ) -> Result<(Snapshot, bool), ApiError> {
         let special = !request.tags.is_empty() || !request.blob_uuids.is_empty();
         if special {
-            return fetch(api, request).await;
+            return Ok((fetch(api, request).await?, true));
         }
         let max_age = api.daemon.cluster.current().scheduler_cache_timeout;
         let mut kept = self.kept.lock().await;
         match kept.as_ref().filter(|(at, _)| is_fresh(*at, max_age)) {
-            Some((_, snapshot)) => Ok(snapshot.clone()),
+            Some((_, snapshot)) => Ok((snapshot.clone(), false)),
             None => {
                 let snapshot = fetch(api, request).await?;
                 *kept = Some((Instant::now(), snapshot.clone()));
-                Ok(snapshot)
+                Ok((snapshot, true))
             }
         }
     }
 
-    /// Makes the next snapshot a new one, after candidates refused that looked free.
+    /// Makes the next snapshot a new one, when the present one proved wrong or may be.
     pub async fn expire(&self) {
         *self.kept.lock().await = None;
     }

@@ -34,6 +34,11 @@ impl Targets {
 
     /// The path of a route with these objects.
     pub(crate) fn path(&self, route: &Route) -> String {
+        self.path_of(route.path)
+    }
+
+    /// A path pattern with these objects.
+    pub(crate) fn path_of(&self, pattern: &str) -> String {
         [
             ("{namespace}", self.namespace.as_str()),
             ("{network_ref}", &self.network),
@@ -56,7 +61,7 @@ impl Targets {
             ("{key}", "note"),
         ]
         .iter()
-        .fold(route.path.to_owned(), |path, (parameter, value)| path.replace(parameter, value))
+        .fold(pattern.to_owned(), |path, (parameter, value)| path.replace(parameter, value))
     }
 
     /// A body of a route that passes validation.

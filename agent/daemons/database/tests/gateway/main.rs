@@ -8,6 +8,7 @@
     reason = "helpers of tests may fail loudly"
 )]
 
+mod instances;
 mod outage;
 mod polls;
 mod replay;

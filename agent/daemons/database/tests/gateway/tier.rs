@@ -81,7 +81,17 @@ impl World {
 
     /// One call as a daemon of the node.
     pub(crate) async fn call<R: Rpc>(&self, daemon: &str, request: R) -> Result<R::Reply, DbError> {
-        self.client(daemon).call(CallClass::Interactive, request).await
+        self.call_as(self.node, daemon, request).await
+    }
+
+    /// The same as a daemon of some node.
+    pub(crate) async fn call_as<R: Rpc>(
+        &self,
+        node: NodeId,
+        daemon: &str,
+        request: R,
+    ) -> Result<R::Reply, DbError> {
+        self.gateway.client(daemon, node).call(CallClass::Interactive, request).await
     }
 
     /// Takes the leader's lock.

@@ -49,7 +49,7 @@ pub async fn handle(call: Call, request: Data) -> ApiResult {
     let (status, window) = match parse_range(request.range.as_deref(), size) {
         Requested::Whole => (StatusCode::OK, ByteRange::window(request.offset, request.limit, size)),
         Requested::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
-        Requested::Unsatisfiable => return Ok(unsatisfiable(size)),
+        Requested::Unsatisfiable => return Err(ApiError::range_not_satisfiable(size)),
     };
     let body = if window.length == 0 {
         Body::empty()
@@ -89,9 +89,4 @@ fn check_state(opened: &OpenBlobForReadReply, blob: BlobId) -> Result<(), ApiErr
         Ok(ResourceState::Error) => Err(ApiError::conflict(format!("blob {blob} is in error"))),
         _ => Err(ApiError::not_found("blob")),
     }
-}
-
-fn unsatisfiable(size: u64) -> Reply {
-    let reply = Reply { status: StatusCode::RANGE_NOT_SATISFIABLE, ..Reply::json(serde_json::Value::Null) };
-    reply.header("content-range", &format!("bytes */{size}"))
 }

@@ -222,10 +222,16 @@ async fn place(
     let mut refused: Vec<GuardRefusal> = Vec::new();
     let mut decision = Decision::default();
     for _ in 0..WALKS {
-        decision = decide_now(call, &request, &wanted).await?;
+        let (decided, fresh) = decide_now(call, &request, &wanted).await?;
+        decision = decided;
         let candidates = decision.candidates(MOST_CANDIDATES);
-        if candidates.is_empty() {
+        if candidates.is_empty() && fresh {
             break;
+        }
+        if candidates.is_empty() {
+            // Nobody is refused for what was true a second ago.
+            call.api.capacity.expire().await;
+            continue;
         }
         let candidate_node_uuids = candidates.iter().map(ToString::to_string).collect();
         let reply = call.tier(CreateInstanceRequest { candidate_node_uuids, ..request.clone() }).await?;
@@ -254,7 +260,7 @@ async fn decide_now(
     call: &Call,
     request: &CreateInstanceRequest,
     wanted: &Wanted,
-) -> Result<Decision, ApiError> {
+) -> Result<(Decision, bool), ApiError> {
     let affinity = &wanted.affinity;
     let lists =
         [&affinity.require_with, &affinity.require_without, &affinity.prefer_with, &affinity.prefer_without];
@@ -265,11 +271,11 @@ async fn decide_now(
         tags,
         blob_uuids,
     };
-    let snapshot = call.api.capacity.snapshot(&call.api, capacity).await?;
+    let (snapshot, fresh) = call.api.capacity.snapshot(&call.api, capacity).await?;
     let cluster = call.cluster();
     let policy = Policy {
         target_load: cluster.scheduler_target_load,
         locality_weight: cluster.scheduler_locality_weight,
     };
-    Ok(decide(&snapshot, wanted, &policy, &mut rand::rng()))
+    Ok((decide(&snapshot, wanted, &policy, &mut rand::rng()), fresh))
 }

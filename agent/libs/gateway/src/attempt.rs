@@ -1,6 +1,5 @@
 //! One attempt of a call at one gateway, and what its failure means for the next.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -12,7 +11,7 @@ use tonic_prost::ProstCodec;
 
 use crate::caller::Caller;
 use crate::endpoint::{Endpoint, State};
-use crate::error::{DRAINING, OVERLOADED, RETRY_AFTER_KEY, error_info};
+use crate::error::{DRAINING, OVERLOADED, RETRY_AFTER_KEY, error_info, is_transport};
 
 /// Largest message in either direction.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
@@ -88,11 +87,6 @@ fn suspect(endpoint: &Endpoint, status: &Status) {
         }
         _ => {}
     }
-}
-
-/// A status made on this side, because the connection broke.
-fn is_transport(status: &Status) -> bool {
-    status.source().is_some()
 }
 
 /// The name of a code as metrics carry it.

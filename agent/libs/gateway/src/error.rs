@@ -1,6 +1,7 @@
 //! What a call can end with, besides its reply.
 
 use std::collections::HashMap;
+use std::error::Error as _;
 
 use prost::Message;
 use sf_protos::common::ErrorInfo;
@@ -106,6 +107,8 @@ impl DbError {
         let message = status.message().to_owned();
         let Some(info) = error_info(status) else {
             return match status.code() {
+                // Made on this side when the connection broke, under whatever code: no gateway has judged the call.
+                _ if is_transport(status) => Self::DatabaseUnavailable { message },
                 Code::Unimplemented => Self::GatewayTooOld { operation },
                 code @ (Code::InvalidArgument | Code::Internal | Code::OutOfRange | Code::DataLoss) => {
                     Self::Bug { operation, code, message }
@@ -136,6 +139,11 @@ impl DbError {
 pub(crate) const OVERLOADED: &str = "overloaded";
 /// Reason of a gateway that is about to end.
 pub(crate) const DRAINING: &str = "draining";
+
+/// A status made on this side, because the connection broke.
+pub(crate) fn is_transport(status: &Status) -> bool {
+    status.source().is_some()
+}
 
 /// What a gateway says about a status; `None` when it was not a gateway that made the status.
 pub fn error_info(status: &Status) -> Option<ErrorInfo> {
@@ -183,6 +191,9 @@ mod tests {
     #[test]
     fn a_bare_not_found_is_not_an_answer() {
         assert!(DbError::from_status("Op", &Status::not_found("no route")).is_transient());
+        let mut broken = Status::internal("h2 protocol error");
+        broken.set_source(std::sync::Arc::new(std::io::Error::other("the connection broke")));
+        assert!(DbError::from_status("Op", &broken).is_transient());
         assert!(matches!(
             DbError::from_status("Op", &Status::unimplemented("")),
             DbError::GatewayTooOld { .. }

@@ -228,7 +228,14 @@ impl From<DieselError> for StoreError {
 /// The driver passes on the message of a server error and not its number, so the (English, see `conn.rs`) message is
 /// what there is to go by. Errors that are not from the server begin with the driver's own words.
 fn classify(error: &DieselError) -> Fault {
-    let DieselError::DatabaseError(kind, information) = error else { return Fault::Other };
+    let (kind, information) = match error {
+        DieselError::DatabaseError(kind, information) => (kind, information),
+        // Neither commit nor rollback came through: what counts is why the commit failed.
+        DieselError::RollbackErrorOnCommit { commit_error, .. } => return classify(commit_error),
+        // The session broke in the middle of a transaction, and every statement after that says only this.
+        DieselError::BrokenTransactionManager => return Fault::Unreachable,
+        _ => return Fault::Other,
+    };
     match kind {
         DatabaseErrorKind::UniqueViolation => return Fault::Duplicate,
         DatabaseErrorKind::NotNullViolation | DatabaseErrorKind::CheckViolation => return Fault::Data,
@@ -250,6 +257,7 @@ fn classify(error: &DieselError) -> Fault {
         ("Input/output error", Fault::Unreachable),
         ("Driver error", Fault::Unreachable),
         ("Connection was killed", Fault::Unreachable),
+        ("Query execution was interrupted", Fault::Unreachable),
         ("Server shutdown in progress", Fault::Unreachable),
         ("WSREP has not yet prepared node", Fault::Unreachable),
     ];
@@ -279,5 +287,19 @@ mod tests {
             assert_eq!(server(message).fault(), fault, "{message}");
         }
         assert!(matches!(server("Input/output error").settled(), StoreError::Unreachable(_)));
+    }
+
+    #[test]
+    fn a_session_that_broke_in_a_transaction_is_out_of_reach() {
+        let lost = |text: &str| {
+            Box::new(DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(text.to_owned())))
+        };
+        let unfinished = DieselError::RollbackErrorOnCommit {
+            commit_error: lost("Input/output error: connection reset"),
+            rollback_error: lost("Driver error: closed"),
+        };
+        for error in [unfinished, DieselError::BrokenTransactionManager] {
+            assert!(matches!(StoreError::Db(error).settled(), StoreError::Unreachable(_)));
+        }
     }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes a Python environment with the released client, and prints its path. Cached by the list of requirements.
+# Makes a Python environment from one of the lists in tests/, and prints its path. Cached by the list.
 #
-#   client-venv.sh [test]
+#   client-venv.sh [client|test|ansible]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -14,7 +14,7 @@ if [ ! -f "$venv/ready" ]; then
     rm -rf "$venv"
     python3 -m venv "$venv" >&2 || fail "making a Python environment" "python3 -m venv did not work" "install python3-venv"
     "$venv/bin/pip" install --quiet --requirement "$requirements" >&2 ||
-        fail "installing the released client" "the package index did not answer" "check the network, then run the command again"
+        fail "installing $requirements" "the package index did not answer" "check the network, then run the command again"
     touch "$venv/ready"
 fi
 printf '%s\n' "$venv"

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that building, running and testing need. Idempotent; touches nothing when all are there.
+#
+#   install-deps.sh [test] [rig]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -11,8 +13,17 @@ PYTHON="python3 python3-venv"
 # What only `make test` needs.
 TEST="nftables sqlite3 jq genisoimage debootstrap procps"
 
+# What the tests of the role need besides: hosts in containers.
+RIG="docker.io iptables nftables debootstrap openssh-client"
+
 wanted="$BUILD $RUN $GUEST $PYTHON"
-[ "${1:-}" = test ] && wanted="$wanted $TEST"
+for kind in "$@"; do
+    case "$kind" in
+    test) wanted="$wanted $TEST" ;;
+    rig) wanted="$wanted $RIG" ;;
+    *) fail "install-deps.sh" "there is no list called $kind" "see the head of this file" ;;
+    esac
+done
 
 missing=()
 for package in $wanted; do

@@ -69,7 +69,6 @@ async fn start(
         Start::Privileged(run) => {
             let liveness = sf_runtime::Liveness::new();
             notify::watch(liveness, shutdown.clone());
-            notify::ready();
             run(config, shutdown).await
         }
         Start::Member(run) => {

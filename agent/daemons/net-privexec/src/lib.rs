@@ -22,7 +22,7 @@ mod worker;
 use std::sync::Arc;
 
 use sf_config::NodeConfig;
-use sf_runtime::Shutdown;
+use sf_runtime::{Shutdown, notify};
 
 pub use error::PrivexecError;
 pub use options::Options;
@@ -39,6 +39,7 @@ pub async fn run(config: Arc<NodeConfig>, shutdown: Shutdown) -> Result<(), Priv
     let server = tokio::task::spawn_blocking(move || Server::start(options))
         .await
         .map_err(|error| PrivexecError::Thread(error.to_string()))??;
+    notify::ready();
     shutdown.requested().await;
     tokio::task::spawn_blocking(move || server.stop())
         .await

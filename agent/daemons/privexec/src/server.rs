@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::{Gid, Group, chown};
 use sf_privileged::frame;
 use sf_protos::privexec::{FailureCode, Reply, Request, reply};
-use sf_runtime::Shutdown;
+use sf_runtime::{Shutdown, notify};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -43,6 +43,7 @@ pub(crate) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         peers: Peers::resolve(),
         turns: Semaphore::new(IN_FLIGHT),
     });
+    notify::ready();
     tracing::info!(socket = %socket.display(), "serving privileged operations");
     let mut connections = JoinSet::new();
     while let Some(accepted) = shutdown.unless(listener.accept()).await {

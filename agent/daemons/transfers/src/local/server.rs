@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use nix::unistd::{Uid, User};
+use nix::unistd::{Group, Uid, User, chown};
 use sf_blobs::Algorithm;
 use sf_blobs::layout::CacheKind;
 use sf_model::BlobId;
@@ -24,6 +24,8 @@ use crate::service::Service;
 
 /// The user that queue worker and cleaner run as.
 const WORKER_USER: &str = "shakenfist";
+/// Group whose members may open the socket; this daemon's user is one of them.
+const SOCKET_GROUP: &str = "sf-store";
 /// Most blobs of one `TouchCache`.
 const MAX_TOUCHED: usize = 10_000;
 
@@ -61,6 +63,9 @@ fn listen(path: &Path) -> std::io::Result<UnixListener> {
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
+    if let Some(group) = Group::from_name(SOCKET_GROUP)? {
+        chown(path, None, Some(group.gid))?;
+    }
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     Ok(listener)
 }

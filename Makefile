@@ -29,6 +29,21 @@ test-conformance: ## the released client against a running cloud
 test-quickstart: ## quickstart and quickstart-down leave nothing behind
 	@scripts/test.sh quickstart
 
+test-role: ## the collection on a bare host: a guest boots, a second run changes nothing, nothing is left
+	@scripts/test.sh role
+
+test-cluster: ## three hosts, two gateways, guests that answer each other, a gateway that is killed
+	@scripts/test.sh cluster
+
+test-check: ## check mode on a fresh and on a deployed host; no secret in any output
+	@scripts/test.sh check
+
+test-preflight: ## one broken precondition after another, each refused by its own check
+	@scripts/test.sh preflight
+
+test-drain: ## a node goes away behind HAProxy and nginx without a lost request
+	@scripts/test.sh drain
+
 test-fresh: ## quickstart inside a fresh Debian 12 root
 	@scripts/test-fresh.sh
 
@@ -38,4 +53,4 @@ bench: ## the figures of the benchmark programs, as a table and as JSON
 lint: ## formatting, clippy, floors, sizes, duplicates, licences
 	@scripts/test.sh lint
 
-.PHONY: help quickstart quickstart-down test test-rust test-system test-kill test-conformance test-quickstart test-fresh bench lint
+.PHONY: help quickstart quickstart-down test test-rust test-system test-kill test-conformance test-quickstart test-role test-cluster test-check test-preflight test-drain test-fresh bench lint

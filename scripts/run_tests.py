@@ -140,7 +140,46 @@ def quickstart(totals):
     totals.check("quickstart and quickstart-down", run(["scripts/test-quickstart.sh"]) == 0)
 
 
-STAGES = {stage.__name__: stage for stage in (lint, rust, conformance, system, kill, quickstart)}
+def scenario(totals, name):
+    """One scenario of molecule/: each of its actions counts as a check."""
+    actions = {"passed": 0, "failed": 0}
+
+    def on_line(line):
+        if match := re.search(rf"\[{name} > (\w+)\] Executed: (Successful|Failed)", line):
+            ok = match[2] == "Successful"
+            actions["passed" if ok else "failed"] += 1
+            totals.check(f"scenario {name}, {match[1]}", ok)
+        elif line.startswith("FAILED: "):
+            actions["failed"] += 1
+            totals.check(line.removeprefix("FAILED: "), False)
+
+    status = run(["molecule/shared/run.sh", name], on_line, {"SF_NODE": str(binary())})
+    if status != 0 and not actions["failed"] or not actions["passed"]:
+        totals.check(f"scenario {name}", False)
+
+
+def role(totals):
+    """From a bare host to a guest, as examples/single-node says."""
+    scenario(totals, "default")
+
+
+def cluster(totals):
+    scenario(totals, "cluster")
+
+
+def check(totals):
+    scenario(totals, "check")
+
+
+def preflight(totals):
+    scenario(totals, "preflight")
+
+
+def drain(totals):
+    scenario(totals, "drain")
+
+
+STAGES = {stage.__name__: stage for stage in (lint, rust, conformance, system, kill, quickstart, role, cluster, check, preflight, drain)}
 
 
 def main(names):

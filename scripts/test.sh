@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what tests need, then runs the named stages: lint, rust, conformance, system, kill, quickstart.
+# Installs what tests need, then runs the named stages of run_tests.py.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$(root_dir)"

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 from ansible.errors import AnsibleFilterError
 
 from .plain import plain
 
+# Words that need no quotes as a key, but for those that YAML 1.1 takes for a truth value or null.
+PLAIN_KEY = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)$)[a-z_][a-z0-9_]*$", re.IGNORECASE)
 HEADER = "# Written by the role shakenfist.cloud.node. Changes are lost; use the variables of the role.\n"
 
 
@@ -38,7 +41,7 @@ def _mapping(mapping, depth):
     for key in sorted(mapping):
         if not isinstance(key, str):
             raise AnsibleFilterError(f"to_sf_yaml: the key {key!r} is not a text; put it in quotes")
-        lines.extend(_entry(f"{'  ' * depth}{_text(key)}:", mapping[key], depth))
+        lines.extend(_entry(f"{'  ' * depth}{_key(key)}:", mapping[key], depth))
     return lines
 
 
@@ -79,6 +82,10 @@ def _scalar(value):
     if isinstance(value, int):
         return str(value)
     return "{}" if isinstance(value, dict) else "[]"
+
+
+def _key(key):
+    return key if PLAIN_KEY.match(key) else _text(key)
 
 
 def _text(text):

@@ -29,6 +29,12 @@ impl Answer {
         Self { fields, text: text.into(), changed: false }
     }
 
+    /// Adds a field.
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        self.fields.insert(name.to_owned(), value);
+        self
+    }
+
     /// Sets whether the command changed anything.
     pub(crate) fn changed(mut self, changed: bool) -> Self {
         self.changed = changed;
@@ -50,8 +56,10 @@ pub(crate) fn finish(outcome: Outcome, as_json: bool) -> ExitCode {
         }
         Err(failure) => {
             if as_json {
-                let fields = json!({ "error": format!("{:#}", failure.error), "exit": failure.exit });
-                print(&object(fields.as_object().cloned().unwrap_or_default(), false));
+                let mut fields = failure.fields;
+                fields.insert("error".to_owned(), json!(format!("{:#}", failure.error)));
+                fields.insert("exit".to_owned(), json!(failure.exit));
+                print(&object(fields, failure.changed));
             }
             let _ = writeln!(io::stderr(), "error: {:#}", failure.error);
             ExitCode::from(failure.exit)

@@ -30,7 +30,6 @@ pub(crate) enum Start {
 #[derive(Clone, Copy)]
 pub(crate) struct Daemon {
     pub(crate) name: DaemonName,
-    pub(crate) purpose: &'static str,
     pub(crate) start: Start,
 }
 
@@ -38,48 +37,30 @@ pub(crate) struct Daemon {
 pub(crate) const DAEMONS: &[Daemon] = &[
     Daemon {
         name: DaemonName::Privexec,
-        purpose: "file and process operations that need root",
         start: Start::Privileged(|config, shutdown| run(sf_daemon_privexec::run(config, shutdown))),
     },
     Daemon {
         name: DaemonName::NetPrivexec,
-        purpose: "network changes that need root",
         start: Start::Privileged(|config, shutdown| run(sf_daemon_net_privexec::run(config, shutdown))),
     },
-    Daemon { name: DaemonName::Database, purpose: "gateway to MariaDB", start: Start::Tier(database) },
+    Daemon { name: DaemonName::Database, start: Start::Tier(database) },
     Daemon {
         name: DaemonName::Transfers,
-        purpose: "blobs, images and uploads of this node",
         start: Start::Member(|context| run(sf_daemon_transfers::run(context))),
     },
-    Daemon {
-        name: DaemonName::Net,
-        purpose: "networks of this node, DHCP and DNS",
-        start: Start::Member(|context| run(sf_daemon_net::run(context))),
-    },
-    Daemon {
-        name: DaemonName::Queues,
-        purpose: "instances of this node",
-        start: Start::Member(|context| run(sf_daemon_queues::run(context))),
-    },
-    Daemon {
-        name: DaemonName::Api,
-        purpose: "REST interface",
-        start: Start::Member(|context| run(sf_daemon_api::run(context))),
-    },
+    Daemon { name: DaemonName::Net, start: Start::Member(|context| run(sf_daemon_net::run(context))) },
+    Daemon { name: DaemonName::Queues, start: Start::Member(|context| run(sf_daemon_queues::run(context))) },
+    Daemon { name: DaemonName::Api, start: Start::Member(|context| run(sf_daemon_api::run(context))) },
     Daemon {
         name: DaemonName::Resources,
-        purpose: "check-in, capacity and storage health",
         start: Start::Member(|context| run(sf_daemon_resources::run(context))),
     },
     Daemon {
         name: DaemonName::Cleaner,
-        purpose: "removal of what was left behind",
         start: Start::Member(|context| run(sf_daemon_cleaner::run(context))),
     },
     Daemon {
         name: DaemonName::Cluster,
-        purpose: "election and cluster-wide maintenance",
         start: Start::Member(|context| run(sf_daemon_cluster::run(context))),
     },
 ];
@@ -101,4 +82,22 @@ fn database(host: Host, config: Arc<DatabaseConfig>) -> Running {
             Failure::new(exit, error)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sf_units::UNITS;
+
+    use super::*;
+
+    #[test]
+    fn what_is_declared_can_be_run_and_the_reverse() {
+        let runs: Vec<DaemonName> = DAEMONS.iter().map(|daemon| daemon.name).collect();
+        let declared: Vec<DaemonName> = UNITS.iter().map(|unit| unit.name).collect();
+        assert!(declared.iter().all(|name| runs.contains(name)) && runs.len() == declared.len());
+        for daemon in DAEMONS {
+            let privileged = matches!(daemon.start, Start::Privileged(_));
+            assert_eq!(privileged, sf_units::unit(daemon.name).unwrap().user == "root", "{}", daemon.name);
+        }
+    }
 }

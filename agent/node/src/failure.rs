@@ -2,10 +2,13 @@
 
 use std::fmt::Display;
 
+use serde_json::{Map, Value};
 use sf_config::ConfigError;
 use sf_daemon::DaemonError;
 use sf_events::SpoolError;
 use sf_gateway::DbError;
+
+use crate::answer::Answer;
 
 /// Why a command failed, as an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,11 +32,24 @@ pub(crate) enum Exit {
 pub(crate) struct Failure {
     pub(crate) exit: u8,
     pub(crate) error: anyhow::Error,
+    /// What there is to show besides, for automation.
+    pub(crate) fields: Map<String, Value>,
+    /// Whether something had been changed before it failed.
+    pub(crate) changed: bool,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: exit as u8, error: error.into() }
+        Self::with_code(exit as u8, error)
+    }
+
+    fn with_code(exit: u8, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into(), fields: Map::new(), changed: false }
+    }
+
+    /// Adds the answer of a command that failed although it has something to show.
+    pub(crate) fn showing(self, answer: Answer) -> Self {
+        Self { fields: answer.fields, changed: answer.changed, ..self }
     }
 
     /// A failure that is only a sentence.
@@ -60,7 +76,7 @@ impl From<DaemonError> for Failure {
     fn from(error: DaemonError) -> Self {
         match error {
             DaemonError::Config(config) => config.into(),
-            other => Self { exit: other.exit_code(), error: other.into() },
+            other => Self::with_code(other.exit_code(), other),
         }
     }
 }

@@ -13,6 +13,7 @@ mod builder;
 mod choices;
 mod derived;
 mod error;
+mod fingerprint;
 mod load;
 mod rules;
 mod secret;
@@ -28,6 +29,7 @@ pub use choices::{
 };
 pub use derived::{hostname, split_endpoint};
 pub use error::{ConfigError, EXIT_CONFIG, Problem};
+pub use fingerprint::{Fingerprint, effective, fingerprint};
 pub use load::{Loaded, Sources, check_file, load_database, load_node};
 pub use secret::read_secret;
 pub use sf_model::Secret;

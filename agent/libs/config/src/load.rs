@@ -85,12 +85,14 @@ pub fn load_database(sources: &Sources) -> Result<Loaded<DatabaseConfig>, Config
 }
 
 /// Checks one file by itself (`sf-ctl config check --file`): spelling, types, ranges, scopes. Keys that other files
-/// may give are not asked for. A file named `database.yaml` is checked against the keys of the database tier.
+/// may give are not asked for. A file called `database…`, or one whose keys are those of the database tier, is checked
+/// against the keys of the tier: automation checks a draft before it has its name.
 ///
 /// # Errors
 /// Every problem of the file.
 pub fn check_file(path: &Path) -> Result<(), ConfigError> {
-    let database = path.file_name().is_some_and(|name| name.to_string_lossy().contains("database"));
+    let named = path.file_name().is_some_and(|name| name.to_string_lossy().contains("database"));
+    let database = named || holds_database_keys(path);
     let (scope, keys) =
         if database { (Scope::Database, DatabaseConfig::KEYS) } else { (Scope::Node, NodeConfig::KEYS) };
     let mut pass = Pass::new(scope, keys);
@@ -106,6 +108,13 @@ pub fn check_file(path: &Path) -> Result<(), ConfigError> {
         }
     }
     if pass.problems.is_empty() { Ok(()) } else { Err(pass.problems.into()) }
+}
+
+/// Whether the first key of a file that is known at all belongs to the database tier.
+fn holds_database_keys(path: &Path) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let Ok(document) = Document::parse("", &text) else { return false };
+    document.keys().find_map(find_key).is_some_and(|spec| spec.scope == Scope::Database)
 }
 
 /// The work of loading one table.

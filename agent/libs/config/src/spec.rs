@@ -65,12 +65,26 @@ pub struct Flags {
     pub live: bool,
     /// Never shown, and returned only to `readers`.
     pub secret: bool,
-    /// Daemons that are given the value; empty means every daemon.
+    /// Daemons that use the value; empty means every daemon. A change concerns nobody else: neither is another daemon
+    /// told a secret, nor is it restarted.
     pub readers: &'static [&'static str],
+}
+
+impl Flags {
+    /// Whether a daemon uses the value.
+    pub fn concerns(&self, daemon: &str) -> bool {
+        self.readers.is_empty() || self.readers.contains(&daemon)
+    }
 }
 
 pub(crate) const FIXED: Flags = Flags { live: false, secret: false, readers: &[] };
 pub(crate) const LIVE: Flags = Flags { live: true, ..FIXED };
+pub(crate) const fn only(readers: &'static [&'static str]) -> Flags {
+    Flags { readers, ..FIXED }
+}
+pub(crate) const fn live_only(readers: &'static [&'static str]) -> Flags {
+    Flags { readers, ..LIVE }
+}
 pub(crate) const fn secret_for(readers: &'static [&'static str]) -> Flags {
     Flags { live: true, secret: true, readers }
 }

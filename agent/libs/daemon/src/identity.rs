@@ -21,6 +21,22 @@ pub struct NodeIdentity {
 }
 
 impl NodeIdentity {
+    /// The identity as far as it exists; nothing is made.
+    ///
+    /// # Errors
+    /// The file cannot be read or understood.
+    pub fn known(config: &NodeConfig) -> Result<Option<Self>, DaemonError> {
+        let path = config.storage_path.join("node_uuid");
+        if config.node_uuid.is_none() {
+            match fs::exists(&path) {
+                Ok(false) => return Ok(None),
+                Ok(true) => {}
+                Err(source) => return Err(DaemonError::Identity { path, source }),
+            }
+        }
+        Self::load(config).map(Some)
+    }
+
     /// The configured identity, or the one in `{storage_path}/node_uuid`, which is made on first use.
     ///
     /// # Errors

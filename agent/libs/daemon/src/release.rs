@@ -27,6 +27,12 @@ impl Release {
         crossing.unwrap_or(Self { minor: self.minor + 1, ..self })
     }
 
+    /// The oldest release of a cluster that this build may join: the one before it, where there is one.
+    pub fn oldest_cluster(self) -> Self {
+        let crossing = SUCCESSORS.iter().find(|(_, to)| *to == self).map(|(from, _)| *from);
+        crossing.unwrap_or(Self { minor: self.minor.saturating_sub(1), ..self })
+    }
+
     /// Whether this build may join a cluster of the recorded release: the same, or the next one during an upgrade.
     ///
     /// # Errors
@@ -71,5 +77,8 @@ mod tests {
         for other in ["0.2", "0.5", "1.4", "nonsense"] {
             assert!(at("0.4").check(other).is_err(), "{other}");
         }
+        assert_eq!(at("0.4").oldest_cluster(), at("0.3"));
+        assert!(at("0.4").check(&at("0.4").oldest_cluster().to_string()).is_ok());
+        assert_eq!(at("1.0").oldest_cluster(), at("1.0"));
     }
 }

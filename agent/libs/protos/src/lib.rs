@@ -62,6 +62,8 @@ generated! {
     operations;
     /// Frames of the privileged helper.
     privexec;
+    /// Rolling restarts.
+    rollout;
     /// Capacity.
     scheduler;
     /// The node's storage service.

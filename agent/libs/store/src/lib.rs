@@ -29,6 +29,7 @@ pub mod operations;
 pub mod page;
 pub mod pending;
 pub mod references;
+pub mod rollout;
 pub mod sql;
 pub mod statements;
 #[cfg(feature = "testing")]

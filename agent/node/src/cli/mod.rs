@@ -6,13 +6,16 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::{Value, json};
 use sf_config::{Sources, load_node};
 use sf_model::{ClusterId, DaemonName};
+use sf_units::{ACCOUNTS, DIRECTORIES, GROUPS, Role, UNITS};
+use strum::IntoEnumIterator;
 
 use crate::answer::{Answer, Outcome, table};
 use crate::ctl::{self, Ctl};
 use crate::failure::{Exit, Failure};
-use crate::{daemons, net_cleanup, probe, run, standalone, version};
+use crate::{net_cleanup, probe, run, standalone, version};
 pub(crate) use keys::KeyOverrides;
 
 /// The agent of a node: runs its daemons.
@@ -57,6 +60,7 @@ enum NodeCommand {
     /// Run one daemon until it is told to end.
     Run {
         /// Name of the daemon, for example `api`.
+        #[arg(value_parser = daemon_name)]
         daemon: DaemonName,
         /// End when the process that started this one ends.
         #[arg(long, hide = true)]
@@ -120,7 +124,7 @@ impl Invocation {
     pub(crate) fn execute(self) -> Outcome {
         match self {
             Self::Control(control) => ctl::execute(control.command, &control.common).map(Some),
-            Self::Node(node) if node.version => Ok(Some(version::show())),
+            Self::Node(node) if node.version => version::show().map(Some),
             Self::Node(node) => match node.command {
                 Some(command) => execute(command, &node.common),
                 None => Err(Failure::say(Exit::Internal, "no command")),
@@ -153,14 +157,32 @@ fn execute(command: NodeCommand, common: &Common) -> Outcome {
     }
 }
 
+/// A daemon by its name or by that of its program.
+pub(crate) fn daemon_name(text: &str) -> Result<DaemonName, String> {
+    let name = text.strip_prefix("sf-").unwrap_or(text);
+    let known = || DaemonName::iter().map(|name| name.to_string()).collect::<Vec<_>>().join(", ");
+    name.parse().map_err(|_| format!("there is no such daemon; there are {}", known()))
+}
+
 fn list_daemons() -> Answer {
-    let names = daemons::DAEMONS.iter().map(|d| {
-        serde_json::json!({ "name": d.name.to_string(), "program": d.name.program(), "purpose": d.purpose,
-            "privileged": matches!(d.start, daemons::Start::Privileged(_)) })
+    let rows = UNITS.iter().map(|unit| {
+        let roles = unit.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        vec![unit.name.to_string(), unit.user.to_owned(), roles, unit.purpose.to_owned()]
     });
-    let rows = daemons::DAEMONS.iter().map(|d| vec![d.name.to_string(), d.purpose.to_owned()]);
-    Answer::new(
-        serde_json::json!({ "daemons": names.collect::<Vec<_>>() }),
-        table(&["daemon", "purpose"], rows),
-    )
+    Answer::new(host_tables(), table(&["daemon", "user", "roles", "purpose"], rows))
+}
+
+/// What the role renders from: every daemon, the roles that select them, and the accounts and directories they expect.
+fn host_tables() -> Value {
+    let daemons = UNITS.iter().map(|unit| {
+        let mut value = json!(unit);
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("unit".to_owned(), unit.unit_name().into());
+        }
+        value
+    });
+    json!({
+        "daemons": daemons.collect::<Vec<_>>(), "roles": Role::iter().collect::<Vec<_>>(),
+        "accounts": ACCOUNTS, "groups": GROUPS, "directories": DIRECTORIES,
+    })
 }

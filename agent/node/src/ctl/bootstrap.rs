@@ -1,12 +1,13 @@
 //! `bootstrap-cluster`: what a new cluster is made from, as the operator gives it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
+use serde::Deserialize;
 use serde_json::json;
 use sf_config::{DatabaseConfig, Sources, load_database, load_node};
 use sf_daemon::Release;
@@ -18,8 +19,18 @@ use super::{cluster_config, database};
 use crate::answer::{Answer, table};
 use crate::failure::{Exit, Failure};
 
+/// Name of the key that automation uses.
+const DEPLOY_KEY: &str = "deploy";
+
 #[derive(Debug, Args)]
 pub(crate) struct BootstrapOptions {
+    /// JSON object with `config`, `system_key`, `system_key_output` and `auth_secret_seed`, each optional; `-` is
+    /// standard input. The key is named `deploy`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config_file", "auth_secret_seed_file", "admin_key_file", "admin_key_output"])]
+    input: Option<PathBuf>,
+    /// Say what would be made and make nothing.
+    #[arg(long)]
+    check: bool,
     /// YAML mapping of cluster keys to set.
     #[arg(long, value_name = "FILE")]
     config_file: Option<PathBuf>,
@@ -27,7 +38,7 @@ pub(crate) struct BootstrapOptions {
     #[arg(long, value_name = "FILE")]
     auth_secret_seed_file: Option<PathBuf>,
     /// File with the first key of namespace `system`; `-` is standard input.
-    #[arg(long, value_name = "FILE", required_unless_present = "admin_key_output")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["admin_key_output", "input"])]
     admin_key_file: Option<PathBuf>,
     /// Make the key and write it to this file.
     #[arg(long, value_name = "FILE", conflicts_with = "admin_key_file")]
@@ -43,12 +54,21 @@ pub(crate) struct BootstrapOptions {
 /// The command.
 pub(crate) async fn execute(sources: &Sources, options: BootstrapOptions) -> Result<Answer, Failure> {
     let config = load_database(sources)?.config;
-    let mut input = input(node_name(sources), admin_key(&options).await?);
-    if let Some(file) = &options.config_file {
-        input.config = cluster_config::parse(&read(file)?)?.into_iter().collect();
+    let mut given = match &options.input {
+        Some(file) => Given::parse(&read(file)?)?,
+        None => Given::from_files(&options)?,
+    };
+    if given.system_key.is_none() && given.system_key_output.is_none() && !options.check {
+        return Err(Failure::say(
+            Exit::Config,
+            "a first key is needed: give system_key or system_key_output",
+        ));
     }
-    if let Some(file) = &options.auth_secret_seed_file {
-        input.auth_secret_seed = Some(Secret::new(read(file)?.trim().to_owned()));
+    let mut input = input(node_name(sources), given.admin_key().await?);
+    input.config = given.config.into_iter().collect();
+    input.auth_secret_seed = given.auth_secret_seed.take();
+    if options.check {
+        return Ok(answer(&database::plan_bootstrap(&config, &input).await?));
     }
     let done = database::bootstrap(&config, &input).await?;
     let different: Vec<&str> = done
@@ -96,16 +116,69 @@ fn input(fqdn: String, admin_key: AdminKey) -> Input {
     }
 }
 
-async fn admin_key(options: &BootstrapOptions) -> Result<AdminKey, Failure> {
-    let name = &options.admin_key_name;
-    match (&options.admin_key_file, &options.admin_key_output) {
-        (_, Some(path)) => generated(name, path.clone()).await,
-        (Some(file), None) => {
-            let text = read(file)?;
-            let key = Verifier::of(text.trim_end_matches(['\r', '\n']))?.into_key(name).await?;
-            Ok(AdminKey { key, output: None })
+/// What an operator gives of a new cluster.
+struct Given {
+    config: HashMap<String, String>,
+    auth_secret_seed: Option<Secret<String>>,
+    key_name: String,
+    system_key: Option<Secret<String>>,
+    system_key_output: Option<PathBuf>,
+}
+
+/// The same as one JSON object.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InputObject {
+    #[serde(default)]
+    config: HashMap<String, serde_yaml::Value>,
+    auth_secret_seed: Option<String>,
+    system_key: Option<String>,
+    system_key_output: Option<PathBuf>,
+}
+
+impl Given {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        // The parser's own message could quote a secret.
+        let input: InputObject = serde_json::from_str(text).map_err(|error| {
+            let place = format!("line {} column {}", error.line(), error.column());
+            Failure::say(
+                Exit::Config,
+                format!("the input is not the JSON object that --help describes ({place})"),
+            )
+        })?;
+        Ok(Self {
+            config: cluster_config::canonical(input.config)?,
+            auth_secret_seed: input.auth_secret_seed.map(Secret::new),
+            key_name: DEPLOY_KEY.to_owned(),
+            system_key: input.system_key.map(Secret::new),
+            system_key_output: input.system_key_output,
+        })
+    }
+
+    fn from_files(options: &BootstrapOptions) -> Result<Self, Failure> {
+        let secret = |file: &Option<PathBuf>| -> Result<Option<Secret<String>>, Failure> {
+            file.as_deref().map(|file| Ok(Secret::new(read(file)?))).transpose()
+        };
+        let config =
+            options.config_file.as_deref().map(|file| cluster_config::parse(&read(file)?)).transpose()?;
+        let seed = secret(&options.auth_secret_seed_file)?;
+        Ok(Self {
+            config: config.unwrap_or_default(),
+            auth_secret_seed: seed.map(|seed| Secret::new(seed.expose().trim().to_owned())),
+            key_name: options.admin_key_name.clone(),
+            system_key: secret(&options.admin_key_file)?,
+            system_key_output: options.admin_key_output.clone(),
+        })
+    }
+
+    async fn admin_key(&self) -> Result<AdminKey, Failure> {
+        if let Some(key) = &self.system_key {
+            let key =
+                Verifier::of(key.expose().trim_end_matches(['\r', '\n']))?.into_key(&self.key_name).await?;
+            return Ok(AdminKey { key, output: None });
         }
-        (None, None) => Err(Failure::say(Exit::Config, "give --admin-key-file or --admin-key-output")),
+        // Without an output this is a check: the key is only a name.
+        generated(&self.key_name, self.system_key_output.clone().unwrap_or_default()).await
     }
 }
 
@@ -133,6 +206,6 @@ fn answer(done: &[Done]) -> Answer {
     let value = |d: &Done| json!({ "operation": d.operation, "outcome": d.outcome.to_string(), "artefact": d.artefact });
     let rows = done.iter().map(|d| vec![d.operation.clone(), d.outcome.to_string()]);
     let text = table(&["operation", "outcome"], rows);
-    let created = done.iter().any(|d| d.outcome == Outcome::Created);
+    let created = done.iter().any(|d| matches!(d.outcome, Outcome::Created | Outcome::WouldCreate));
     Answer::new(json!({ "operations": done.iter().map(value).collect::<Vec<_>>() }), text).changed(created)
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 
 use anyhow::Context;
 use clap::Subcommand;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use sf_config::{NodeConfig, cluster_key};
 use sf_gateway::CallClass;
 use sf_protos::config::{GetClusterConfigRequest, SetClusterConfigRequest};
@@ -26,16 +26,19 @@ pub(crate) enum ClusterConfigCommand {
         /// Say what would change and change nothing.
         #[arg(long)]
         check: bool,
+        /// Return keys that the mapping does not name to their defaults, but for what bootstrap made.
+        #[arg(long)]
+        purge: bool,
     },
 }
 
 pub(crate) async fn execute(command: ClusterConfigCommand, config: &NodeConfig) -> Result<Answer, Failure> {
     match command {
         ClusterConfigCommand::Get { key } => get(config, key).await,
-        ClusterConfigCommand::Apply { check } => {
+        ClusterConfigCommand::Apply { check, purge } => {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
-            apply(config, parse(&text)?, check).await
+            apply(config, parse(&text)?, check, purge).await
         }
     }
 }
@@ -66,22 +69,51 @@ async fn get(config: &NodeConfig, key: Option<String>) -> Result<Answer, Failure
     Ok(Answer::new(json!({ "config": values }), table(&["key", "value", "set by"], rows)))
 }
 
-async fn apply(config: &NodeConfig, values: HashMap<String, String>, check: bool) -> Result<Answer, Failure> {
-    let request = SetClusterConfigRequest { context: None, values, check_only: check };
-    let reply = gateway::client(config)?.call(CallClass::Background, request).await?;
+async fn apply(
+    config: &NodeConfig,
+    values: HashMap<String, String>,
+    check: bool,
+    purge: bool,
+) -> Result<Answer, Failure> {
+    let gateway = gateway::client(config)?;
+    let before =
+        gateway.call(CallClass::Background, GetClusterConfigRequest { daemon: "ctl".to_owned() }).await?;
+    let request = SetClusterConfigRequest { context: None, values: values.clone(), check_only: check, purge };
+    let reply = gateway.call(CallClass::Background, request).await?;
+    let before: HashMap<String, String> = before.entries.into_iter().map(|e| (e.key, e.value)).collect();
     let changed = !reply.changed.is_empty();
     let text = match (changed, check) {
         (false, _) => "nothing to change".to_owned(),
         (true, true) => format!("would change: {}", reply.changed.join(", ")),
         (true, false) => format!("changed: {}", reply.changed.join(", ")),
     };
-    Ok(Answer::new(json!({ "keys": reply.changed }), text).changed(changed))
+    let changes: Vec<_> =
+        reply.changed.iter().filter_map(|key| change(key, before.get(key), values.get(key))).collect();
+    Ok(Answer::new(json!({ "keys": reply.changed, "changes": changes }), text).changed(changed))
+}
+
+/// A change for a difference that people read; an unset key has its default.
+fn change(key: &str, before: Option<&String>, after: Option<&String>) -> Option<Value> {
+    let spec = cluster_key(key)?;
+    let text = |value: Option<&String>| match value {
+        _ if spec.flags.secret => "<redacted>".to_owned(),
+        Some(value) => value.clone(),
+        None => spec.default.to_owned(),
+    };
+    Some(json!({ "key": spec.name, "before": text(before), "after": text(after) }))
 }
 
 /// The mapping as canonical texts by upper-case name, everything wrong said at once.
 pub(super) fn parse(text: &str) -> Result<HashMap<String, String>, Failure> {
     let given: HashMap<String, serde_yaml::Value> = serde_yaml::from_str(text)
         .map_err(|e| refuse(format!("standard input is not a mapping of keys: {e}")))?;
+    canonical(given)
+}
+
+/// The same of a mapping that is read already.
+pub(super) fn canonical(
+    given: HashMap<String, serde_yaml::Value>,
+) -> Result<HashMap<String, String>, Failure> {
     let mut values = HashMap::new();
     let mut problems = Vec::new();
     for (name, value) in given {

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
-use sf_config::{Shown, Sources, check_file, load_database, load_node, show};
+use sf_config::{Shown, Sources, check_file, fingerprint, load_database, load_node, show};
+use sf_model::DaemonName;
 
 use crate::answer::{Answer, table};
+use crate::cli::daemon_name;
 use crate::failure::Failure;
 
 #[derive(Debug, Subcommand)]
@@ -22,6 +24,9 @@ pub(crate) enum ConfigCommand {
         /// Print secrets in clear.
         #[arg(long)]
         show_secrets: bool,
+        /// Only the keys that this daemon uses, and the digest by which a running daemon is compared.
+        #[arg(long, value_name = "DAEMON", value_parser = daemon_name)]
+        effective: Option<DaemonName>,
     },
 }
 
@@ -38,14 +43,25 @@ pub(crate) fn execute(command: ConfigCommand, sources: &Sources) -> Result<Answe
             }
             Ok(fine(warnings))
         }
-        ConfigCommand::Show { show_secrets } => {
+        ConfigCommand::Show { show_secrets, effective } => {
             let node = load_node(sources)?;
             let mut shown = show(&node.config, show_secrets);
             let mut origins = node.origins;
-            if sources.database_file.exists() {
-                let database = load_database(sources)?;
+            // One daemon alone reads the second file.
+            let tier = effective.is_none_or(|daemon| daemon == DaemonName::Database);
+            let database =
+                if tier && sources.database_file.exists() { Some(load_database(sources)?) } else { None };
+            if let Some(database) = &database {
                 shown.extend(show(&database.config, show_secrets));
-                origins.extend(database.origins);
+                origins.extend(database.origins.clone());
+            }
+            let mut fields = Map::new();
+            if let Some(daemon) = effective {
+                let name = daemon.to_string();
+                shown.retain(|key| key.spec.flags.concerns(&name));
+                let print = fingerprint(daemon, &node.config, database.as_ref().map(|d| &d.config));
+                fields.insert("hash".to_owned(), print.fixed.into());
+                fields.insert("live_hash".to_owned(), print.live.into());
             }
             let origin =
                 |key: &Shown| origins.get(key.spec.name).cloned().unwrap_or_else(|| "default".to_owned());
@@ -54,7 +70,8 @@ pub(crate) fn execute(command: ConfigCommand, sources: &Sources) -> Result<Answe
                 .map(|key| (key.spec.name.to_owned(), json!({ "value": key.text, "origin": origin(key) })))
                 .collect();
             let rows = shown.iter().map(|key| vec![key.spec.name.to_owned(), key.text.clone(), origin(key)]);
-            Ok(Answer::new(json!({ "config": values }), table(&["key", "value", "from"], rows)))
+            fields.insert("config".to_owned(), values.into());
+            Ok(Answer::new(fields.into(), table(&["key", "value", "from"], rows)))
         }
     }
 }

@@ -44,6 +44,11 @@ pub(crate) async fn bootstrap(config: &DatabaseConfig, input: &Input) -> Result<
     Ok(sf_store::bootstrap::bootstrap(&ConnectOptions::runtime(config)?, input, &observe).await?)
 }
 
+/// Says what bootstrap would make.
+pub(crate) async fn plan_bootstrap(config: &DatabaseConfig, input: &Input) -> Result<Vec<Done>, Failure> {
+    Ok(sf_store::bootstrap::plan(&ConnectOptions::runtime(config)?, input).await?)
+}
+
 impl From<BootstrapError> for Failure {
     fn from(error: BootstrapError) -> Self {
         match error {

@@ -1,6 +1,7 @@
 //! `sf-ctl`: one file per group of commands. Every command answers with an [`Answer`] and has a JSON form.
 
 pub(crate) mod bootstrap;
+mod cluster;
 mod cluster_config;
 mod config;
 pub(crate) mod database;
@@ -53,6 +54,9 @@ pub(crate) enum Ctl {
     /// Keys of the namespace `system`.
     #[command(subcommand)]
     SystemKey(system_key::SystemKeyCommand),
+    /// What the cluster says of itself.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Keys that are the same for the whole cluster.
     #[command(subcommand)]
     ClusterConfig(cluster_config::ClusterConfigCommand),
@@ -81,6 +85,7 @@ pub(crate) fn execute(command: Ctl, common: &Common) -> Result<Answer, Failure> 
                 }
                 Ctl::Node(command) => node::execute(command, &node()?).await,
                 Ctl::SystemKey(command) => system_key::execute(command, &node()?).await,
+                Ctl::Cluster(command) => cluster::execute(command, &node()?).await,
                 Ctl::ClusterConfig(command) => cluster_config::execute(command, &node()?).await,
                 Ctl::ListLocks => locks::list(&node()?).await,
                 Ctl::QueueStatus => locks::queues(&node()?).await,

@@ -12,8 +12,8 @@ use crate::failure::Failure;
 #[derive(Debug, Args)]
 pub(crate) struct EnsureOptions {
     /// Say what would be done and change nothing.
-    #[arg(long, visible_alias = "check")]
-    dry_run: bool,
+    #[arg(long, visible_alias = "dry-run")]
+    check: bool,
 }
 
 /// `check-mariadb`.
@@ -30,7 +30,7 @@ pub(crate) async fn check(sources: &Sources) -> Result<Answer, Failure> {
 /// `ensure-mariadb-schema`.
 pub(crate) async fn ensure(sources: &Sources, options: EnsureOptions) -> Result<Answer, Failure> {
     let config = config(sources)?;
-    if options.dry_run {
+    if options.check {
         let plan = database::plan_schema(&config).await?;
         return Ok(answer(&plan, "would be applied"));
     }
@@ -64,5 +64,5 @@ fn answer(report: &Report, what: &str) -> Answer {
             format!("{rows}\nschema version {version}")
         }
     };
-    Answer::new(fields, text).changed(!report.applied.is_empty() && what == "applied")
+    Answer::new(fields, text).changed(!report.applied.is_empty())
 }

@@ -180,7 +180,11 @@ fn salvage(file: &std::path::Path) -> Result<Answer, Failure> {
 }
 
 fn drain(config: &NodeConfig, daemon: &str) -> Result<Answer, Failure> {
-    let admin = find(config, daemon)?;
+    let daemon = daemon.strip_prefix("sf-").unwrap_or(daemon);
+    // Removing a spool that is gone already is done.
+    let Some(admin) = SpoolAdmin::find(&config.spool_path.join(daemon)) else {
+        return Ok(Answer::new(json!({ "delivered": 0, "removed": false }), "there is no spool"));
+    };
     let delivered = run::runtime()?.block_on(async {
         let spool = Spool::open(SpoolOptions::for_daemon(config, daemon))?;
         let waiting = spool.depth();

@@ -7,6 +7,7 @@ use sf_protos::config::{
     GetClusterConfigRequest, GetClusterVersionRequest, SetClusterConfigReply, SetClusterConfigRequest,
     UnsetClusterConfigReply, UnsetClusterConfigRequest,
 };
+use sf_store::config::SetMode;
 use sf_store::{Conn, StoreResult, TxContext, config};
 
 use crate::table::Table;
@@ -28,7 +29,8 @@ async fn set(
     request: &SetClusterConfigRequest,
 ) -> StoreResult<SetClusterConfigReply> {
     let values: BTreeMap<String, String> = request.values.clone().into_iter().collect();
-    let changed = config::set(conn, ctx, &values, request.check_only).await?;
+    let mode = SetMode { check_only: request.check_only, purge: request.purge };
+    let changed = config::set(conn, ctx, &values, mode).await?;
     Ok(SetClusterConfigReply { changed })
 }
 

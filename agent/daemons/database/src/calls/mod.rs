@@ -13,6 +13,7 @@ mod networks;
 mod nodes;
 mod operations;
 mod renders;
+mod rollout;
 mod scheduler;
 mod waits;
 
@@ -34,6 +35,7 @@ pub(crate) fn bind(table: Table) -> Table {
         nodes::bind,
         operations::bind,
         renders::bind,
+        rollout::bind,
         scheduler::bind,
         waits::bind,
     ];

@@ -3,8 +3,8 @@
 use futures::FutureExt;
 use sf_protos::nodes::{
     CascadeNodesRequest, CheckInRequest, ClearNodeErrorRequest, DeleteNodeRequest, GetNodeMetricsRequest,
-    GetNodeReply, GetNodeRequest, ListNodesRequest, MarkMissingNodesRequest, RegisterNodeRequest,
-    ReportDaemonStateRequest, SetNodeErrorRequest, SetNodeSchedulableRequest,
+    GetNodeRemainsRequest, GetNodeReply, GetNodeRequest, ListNodesRequest, MarkMissingNodesRequest,
+    RegisterNodeRequest, ReportDaemonStateRequest, SetNodeErrorRequest, SetNodeSchedulableRequest,
 };
 use sf_store::nodes;
 
@@ -25,6 +25,7 @@ pub(super) fn bind(table: Table) -> Table {
         .bind::<SetNodeSchedulableRequest>(|conn, ctx, request| {
             nodes::set_schedulable(conn, ctx, request).boxed()
         })
+        .bind::<GetNodeRemainsRequest>(|conn, _, request| nodes::remains(conn, request).boxed())
         .bind::<DeleteNodeRequest>(|conn, ctx, request| nodes::delete(conn, ctx, request).boxed())
         .bind::<MarkMissingNodesRequest>(|conn, ctx, _| nodes::mark_missing(conn, ctx).boxed())
         .bind::<CascadeNodesRequest>(|conn, ctx, _| nodes::cascade(conn, ctx).boxed())

@@ -101,7 +101,7 @@ async fn every_kind_of_mutation_is_replayed() {
         world.thrice("api", None, CreateNamespaceRequest { context: None, name: name.into(), key }).await;
     }
     let values = [("CLEANER_DELAY".to_owned(), "77".to_owned())].into();
-    let set = SetClusterConfigRequest { context: None, values, check_only: false };
+    let set = SetClusterConfigRequest { context: None, values, check_only: false, purge: false };
     assert_eq!(world.thrice("ctl", None, set).await.changed, ["CLEANER_DELAY"]);
     let unset = UnsetClusterConfigRequest { context: None, keys: vec!["cleaner_delay".into()] };
     assert_eq!(world.thrice("ctl", None, unset).await.changed, ["CLEANER_DELAY"]);
@@ -191,7 +191,13 @@ async fn every_kind_of_mutation_is_replayed() {
     let error =
         SetNodeErrorRequest { node_uuid: node.clone(), message: "broken".into(), ..Default::default() };
     world.thrice("resources", None, error).await;
-    world.thrice("ctl", None, DeleteNodeRequest { context: None, reference: node, force: true }).await;
+    world
+        .thrice(
+            "ctl",
+            None,
+            DeleteNodeRequest { context: None, reference: node, force: true, planned: false },
+        )
+        .await;
 }
 
 #[tokio::test]

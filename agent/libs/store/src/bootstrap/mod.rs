@@ -19,7 +19,7 @@ use sf_protos::namespaces::NewKey;
 use crate::error::StoreError;
 use crate::migrate::SchemaError;
 
-pub use run::bootstrap;
+pub use run::{bootstrap, plan};
 
 /// What a new cluster is made from.
 pub struct Input {
@@ -59,6 +59,9 @@ pub struct KeyOutput {
 pub enum Outcome {
     /// Its artefact was made.
     Created,
+    /// It would be made by a run that is not a check.
+    #[strum(serialize = "would be created")]
+    WouldCreate,
     /// It had been done before, from the same input.
     #[strum(serialize = "already done")]
     AlreadyDone,

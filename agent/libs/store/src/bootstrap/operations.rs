@@ -64,6 +64,11 @@ impl Operation {
         }
     }
 
+    /// Whether it only sets a cluster key, which an operator may have set already.
+    pub(super) fn is_config(&self) -> bool {
+        matches!(self.action, Action::Config { .. })
+    }
+
     /// Whether this is the operation that makes the first key.
     pub(super) fn is_key(&self) -> bool {
         matches!(self.action, Action::Key(_))

@@ -43,6 +43,41 @@ pub async fn bootstrap(
     Ok(done)
 }
 
+/// Says what [`bootstrap`] would do, and changes nothing. Without a schema nothing has been done.
+///
+/// # Errors
+/// See [`BootstrapError`].
+pub async fn plan(options: &ConnectOptions, input: &Input) -> Result<Vec<Done>, BootstrapError> {
+    compat::check(options, Purpose::Gateway { pool_size: 1 }).await?;
+    let mut conn = connect(options).await.map_err(migrate::SchemaError::from)?;
+    let schema = migrate::recorded_version(&mut conn).await.map_err(migrate::SchemaError::from)?;
+    let pool = pool(options, 1);
+    let mut planned = Vec::new();
+    for operation in operations(input) {
+        let before = match schema {
+            Some(_) => {
+                present(&pool, &operation.name).await.map_err(|source| failed(&operation.name, source))?
+            }
+            None => None,
+        };
+        let missing = || Done {
+            operation: operation.name.clone(),
+            outcome: Outcome::WouldCreate,
+            artefact: operation.artefact.clone(),
+        };
+        planned.push(before.map_or_else(missing, |before| before.done(&operation)));
+    }
+    Ok(planned)
+}
+
+impl Present {
+    fn done(self, operation: &Operation) -> Done {
+        let same = self.input_digest.is_none() || self.input_digest == operation.digest;
+        let outcome = if same { Outcome::AlreadyDone } else { Outcome::AlreadyDoneDifferently };
+        Done { operation: operation.name.clone(), outcome, artefact: self.artefact }
+    }
+}
+
 /// A key whose secret has to reach the operator. No file is touched inside the transaction.
 async fn make_key(
     pool: &Pool,
@@ -86,11 +121,17 @@ async fn make(pool: &Pool, input: &Input, operation: &Operation, observe: &Obser
         }
         Err(error) if error.is_duplicate() => {
             let before = present(pool, &operation.name).await?;
-            // Without a row it was the artefact that exists: made by hand, or by a build that recorded it otherwise.
-            let Some(before) = before else { return Err(error) };
-            let same = before.input_digest.is_none() || before.input_digest == operation.digest;
-            let outcome = if same { Outcome::AlreadyDone } else { Outcome::AlreadyDoneDifferently };
-            return Ok(Done { operation: operation.name.clone(), outcome, artefact: before.artefact });
+            return match before {
+                Some(before) => Ok(before.done(operation)),
+                // A key that an operator set has its value; whether it is the wanted one is for whoever applies keys.
+                None if operation.is_config() => Ok(Done {
+                    operation: operation.name.clone(),
+                    outcome: Outcome::AlreadyDoneDifferently,
+                    artefact: operation.artefact.clone(),
+                }),
+                // The artefact exists without a row: made by hand, or by a build that recorded it otherwise.
+                None => Err(error),
+            };
         }
         Err(error) => return Err(error),
     };

@@ -18,8 +18,17 @@ rows! {
     }
 }
 
-/// Sets keys, in either case, and says which of them changed. Nothing is written when one is refused, or when
-/// `check_only`.
+/// How keys are set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SetMode {
+    /// Nothing is written.
+    pub check_only: bool,
+    /// Keys that are not named return to their defaults. What bootstrap made, secrets and the identity of the cluster,
+    /// stays.
+    pub purge: bool,
+}
+
+/// Sets keys, in either case, and says which of them changed. Nothing is written when one is refused.
 ///
 /// # Errors
 /// [`StoreError::Invalid`] with every problem.
@@ -27,15 +36,23 @@ pub async fn set(
     conn: &mut Conn,
     ctx: &TxContext,
     values: &BTreeMap<String, String>,
-    check_only: bool,
+    mode: SetMode,
 ) -> StoreResult<Vec<String>> {
     let wanted = canonical(values)?;
     let present = present(conn).await?;
     let mut after: BTreeMap<String, String> =
         present.iter().map(|row| (row.key_name.clone(), row.value_text.clone())).collect();
     after.extend(wanted.iter().map(|(spec, text)| (spec.upper_name(), text.clone())));
+    let purged = if mode.purge { unnamed(&after, &wanted) } else { Vec::new() };
+    let olds: Vec<_> = purged.into_iter().map(|spec| (spec, after.remove(&spec.upper_name()))).collect();
     check(&after)?;
     let mut changed = Vec::new();
+    for (spec, old) in olds {
+        changed.push(spec.upper_name());
+        if !mode.check_only {
+            remove(conn, ctx, spec, old.as_deref()).await?;
+        }
+    }
     for (spec, text) in &wanted {
         let name = spec.upper_name();
         let old = present.iter().find(|row| row.key_name == name);
@@ -43,7 +60,7 @@ pub async fn set(
             continue;
         }
         changed.push(name.clone());
-        if !check_only {
+        if !mode.check_only {
             upsert(conn, spec, text, &author(ctx)).await?;
             record(ctx, spec, old.map(|row| row.value_text.as_str()), Some(text));
         }
@@ -64,8 +81,7 @@ pub async fn unset(conn: &mut Conn, ctx: &TxContext, keys: &[String]) -> StoreRe
         let spec = known(key)?;
         let name = spec.upper_name();
         if let Some(old) = after.remove(&name) {
-            sql("DELETE FROM cluster_config WHERE key_name = ?").bind(&name).run(conn).await?;
-            record(ctx, spec, Some(&old), None);
+            remove(conn, ctx, spec, Some(&old)).await?;
             changed.push(name);
         }
     }
@@ -86,6 +102,12 @@ pub async fn insert(conn: &mut Conn, key: &str, text: &str, author: &str) -> Sto
     Ok(())
 }
 
+async fn remove(conn: &mut Conn, ctx: &TxContext, spec: &KeySpec, old: Option<&str>) -> StoreResult<()> {
+    sql("DELETE FROM cluster_config WHERE key_name = ?").bind(spec.upper_name()).run(conn).await?;
+    record(ctx, spec, old, None);
+    Ok(())
+}
+
 async fn upsert(conn: &mut Conn, spec: &KeySpec, text: &str, author: &str) -> StoreResult<()> {
     let upsert = "INSERT INTO cluster_config (key_name, value_text, is_secret, version, updated_at, updated_by) \
          VALUES (?, ?, ?, 1, UTC_TIMESTAMP(6), ?) ON DUPLICATE KEY UPDATE value_text = VALUES(value_text), \
@@ -97,6 +119,17 @@ async fn upsert(conn: &mut Conn, spec: &KeySpec, text: &str, author: &str) -> St
 /// The rows are locked, so that two changes are checked one after the other.
 async fn present(conn: &mut Conn) -> StoreResult<Vec<Present>> {
     sql("SELECT key_name, value_text FROM cluster_config ORDER BY key_name FOR UPDATE").all(conn).await
+}
+
+/// Keys that are set, not wanted, and not made by bootstrap.
+fn unnamed(
+    present: &BTreeMap<String, String>,
+    wanted: &[(&'static KeySpec, String)],
+) -> Vec<&'static KeySpec> {
+    let made_by_bootstrap = |spec: &KeySpec| spec.flags.secret || spec.name == "cluster_id";
+    let set = present.keys().filter_map(|name| cluster_key(name));
+    set.filter(|spec| !made_by_bootstrap(spec) && wanted.iter().all(|(other, _)| other.name != spec.name))
+        .collect()
 }
 
 fn canonical(values: &BTreeMap<String, String>) -> StoreResult<Vec<(&'static KeySpec, String)>> {

@@ -7,7 +7,7 @@ use sf_protos::nodes::{
 };
 
 use super::register::{change_state, of, require_live};
-use super::view;
+use super::{remains, view};
 use crate::capacity;
 use crate::conn::Conn;
 use crate::context::TxContext;
@@ -65,14 +65,13 @@ pub async fn delete(
     let node = view::resolve(conn, &request.reference).await?;
     let state = require_live(conn, node).await?;
     let away = matches!(state, NodeState::Missing | NodeState::Stopped | NodeState::Error);
-    if !away && !request.force {
-        let instances: Option<u64> = sql("SELECT CAST(COUNT(*) AS UNSIGNED) AS value FROM instances \
-             WHERE node_uuid = ? AND state <> 'deleted'")
-        .bind(node)
-        .value(conn)
-        .await?;
-        if let Some(count @ 1..) = instances {
-            let message = format!("node {node} checks in and has {count} instances: delete or force");
+    if request.planned {
+        remains::refuse_loss(conn, node, away).await?;
+    }
+    if (!away || request.planned) && !request.force {
+        let count = remains::instances_of(conn, node).await?;
+        if count > 0 {
+            let message = format!("node {node} has {count} instances: delete them first, or force");
             return Err(StoreError::precondition(reason::IN_USE, message).with("instances", count));
         }
     }

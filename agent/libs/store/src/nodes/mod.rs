@@ -8,6 +8,7 @@ mod lifecycle;
 mod liveness;
 mod metrics;
 mod register;
+mod remains;
 mod view;
 
 pub use cascade::cascade;
@@ -16,5 +17,7 @@ pub use error::{clear_error, set_error};
 pub use lifecycle::{delete, set_schedulable};
 pub use liveness::mark_missing;
 pub use metrics::get_metrics;
+pub(crate) use register::daemon_name;
 pub use register::{register, report_daemon};
+pub use remains::remains;
 pub use view::{get, list};

@@ -184,7 +184,7 @@ pub(super) fn of(node: NodeId) -> ObjectRef {
 }
 
 /// Names without `sf-`, however the caller wrote them.
-pub(super) fn daemon_name(name: &str) -> &str {
+pub(crate) fn daemon_name(name: &str) -> &str {
     name.strip_prefix("sf-").unwrap_or(name)
 }
 

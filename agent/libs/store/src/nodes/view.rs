@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sf_model::id::parse_hyphenated;
 use sf_model::{NodeId, ObjectType};
 use sf_protos::common::PageInfo;
-use sf_protos::nodes::{GetNodeRequest, ListNodesReply, ListNodesRequest, Node, StorageHealth};
+use sf_protos::nodes::{GetNodeRequest, ListNodesReply, ListNodesRequest, Node, NodeDaemon, StorageHealth};
 
 use crate::conn::Conn;
 use crate::error::{StoreError, StoreResult};
@@ -31,6 +31,7 @@ rows! {
         state_changed_at: DateTime<Utc>,
         state_message: Option<String>,
         last_seen: Option<DateTime<Utc>>,
+        unseen_us: Option<i64>,
         is_hypervisor: bool,
         is_network_node: bool,
         is_database_node: bool,
@@ -41,9 +42,12 @@ rows! {
         created_at: DateTime<Utc>,
     }
 
-    struct Degraded {
+    struct Daemon {
         node_uuid: NodeId,
         daemon: String,
+        state: Option<String>,
+        release: Option<String>,
+        degraded: bool,
     }
 
     struct Health {
@@ -100,7 +104,8 @@ pub(super) async fn by_id(conn: &mut Conn, node: NodeId) -> StoreResult<Node> {
 
 async fn rows(conn: &mut Conn, condition: Sql) -> StoreResult<Vec<Row>> {
     sql("SELECT n.uuid, n.fqdn, n.mesh_ip, n.egress_ip, n.`release`, n.state, n.state_changed_at, n.state_message, \
-         n.last_seen, n.is_hypervisor, n.is_network_node, n.is_database_node, \
+         n.last_seen, TIMESTAMPDIFF(MICROSECOND, n.last_seen, UTC_TIMESTAMP(6)) AS unseen_us, n.is_hypervisor, \
+         n.is_network_node, n.is_database_node, \
          EXISTS (SELECT 1 FROM cluster_locks l WHERE l.lock_name = ? AND l.expires_at > UTC_TIMESTAMP(6) \
          AND l.holder_node IN (n.fqdn, CAST(n.uuid AS CHAR))) AS is_leader, \
          n.schedulable, n.draining, n.version, n.created_at FROM nodes n WHERE ")
@@ -117,15 +122,15 @@ async fn complete(conn: &mut Conn, rows: Vec<Row>) -> StoreResult<Vec<Node>> {
     }
     let ids: Vec<NodeId> = rows.iter().map(|row| row.uuid).collect();
     let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let degraded: Vec<Degraded> =
-        sql("SELECT node_uuid, daemon FROM node_daemons WHERE enabled AND (state = 'failed' \
-         OR (unit_state NOT IN ('active', 'activating', 'reloading') \
-         AND unit_since < UTC_TIMESTAMP(6) - INTERVAL ? SECOND)) AND node_uuid IN ")
-        .bind(DEGRADED_SECONDS)
-        .list(ids.iter().copied())
-        .push(" ORDER BY daemon")
-        .all(conn)
-        .await?;
+    let daemons: Vec<Daemon> = sql("SELECT node_uuid, daemon, state, `release`, \
+         COALESCE(state = 'failed' OR (unit_state NOT IN ('active', 'activating', 'reloading') \
+         AND unit_since < UTC_TIMESTAMP(6) - INTERVAL ? SECOND), FALSE) AS degraded \
+         FROM node_daemons WHERE enabled AND node_uuid IN ")
+    .bind(DEGRADED_SECONDS)
+    .list(ids.iter().copied())
+    .push(" ORDER BY daemon")
+    .all(conn)
+    .await?;
     let health: Vec<Health> =
         sql("SELECT node_uuid, path, object_types, healthy, detail FROM node_storage_health \
          WHERE node_uuid IN ")
@@ -135,8 +140,12 @@ async fn complete(conn: &mut Conn, rows: Vec<Row>) -> StoreResult<Vec<Node>> {
         .await?;
     let mut entries = metadata::load(conn, ObjectType::Node, &names).await?;
     let mut by_node: BTreeMap<NodeId, Node> = BTreeMap::new();
-    for row in degraded {
-        by_node.entry(row.node_uuid).or_default().degraded_daemons.push(row.daemon);
+    for Daemon { node_uuid, daemon, state, release, degraded } in daemons {
+        let node = by_node.entry(node_uuid).or_default();
+        if degraded {
+            node.degraded_daemons.push(daemon.clone());
+        }
+        node.daemons.push(NodeDaemon { daemon, state, release });
     }
     for row in health {
         by_node.entry(row.node_uuid).or_default().storage_health.push(StorageHealth {
@@ -171,6 +180,7 @@ fn fill(parts: Node, row: Row) -> Node {
         draining: row.draining,
         version: row.version,
         created_at: Some(timestamp(row.created_at)),
+        checkin_age_seconds: row.unseen_us.map(|age| age as f64 / 1e6),
         ..parts
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sf_model::{KeyId, Secret};
 use sf_protos::namespaces::NewKey;
-use sf_store::bootstrap::{AdminKey, Done, Input, KeyOutput, Moment, Observer, Outcome, bootstrap};
+use sf_store::bootstrap::{AdminKey, Done, Input, KeyOutput, Moment, Observer, Outcome, bootstrap, plan};
 use sf_store::conn::connect;
 use sf_store::sql::sql;
 use sf_store::testing::TestDatabase;
@@ -202,4 +202,23 @@ async fn a_killed_run_is_completed() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_plan_changes_nothing_and_a_key_set_by_hand_is_left_alone() {
+    let Some(db) = TestDatabase::start().await else { return };
+    let planned = plan(&db.options, &input(None, "a")).await.unwrap();
+    assert!(planned.iter().all(|done| done.outcome == Outcome::WouldCreate), "{planned:?}");
+    assert!(rows(&db.options, "bootstrap_operations").await.is_empty());
+    sql("INSERT INTO cluster_config (key_name, value_text, is_secret, version, updated_at, updated_by) \
+         VALUES ('FLOATING_NETWORK', '10.9.0.0/28', FALSE, 1, UTC_TIMESTAMP(6), 'hand')")
+    .run(&mut db.conn().await)
+    .await
+    .unwrap();
+    let done = bootstrap(&db.options, &input(None, "a"), &quiet()).await.unwrap();
+    let by_hand = done.iter().find(|done| done.operation == "config/FLOATING_NETWORK").unwrap();
+    assert_eq!(by_hand.outcome, Outcome::AlreadyDoneDifferently);
+    let planned = plan(&db.options, &input(None, "a")).await.unwrap();
+    let open: Vec<&Done> = planned.iter().filter(|done| done.outcome == Outcome::WouldCreate).collect();
+    assert!(open.iter().all(|done| done.operation == "config/FLOATING_NETWORK"), "{open:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sf_store::config;
+use sf_store::config::{self, SetMode};
 use sf_store::sql::sql;
 use sf_store::testing::TestDatabase;
 use sf_store::{StoreError, StoreResult};
@@ -16,7 +16,7 @@ async fn set(
     db.run(move |conn, ctx| {
         Box::pin(async move {
             let values = BTreeMap::from([(key.to_owned(), value.to_owned())]);
-            config::set(conn, ctx, &values, check_only).await
+            config::set(conn, ctx, &values, SetMode { check_only, purge: false }).await
         })
     })
     .await
@@ -46,6 +46,31 @@ async fn keys_are_checked_canonical_and_audited() {
     assert_eq!(audits.len(), 1);
     assert!(audits[0].contains("cleaner_delay") && audits[0].contains("77"), "{audits:?}");
     assert_eq!(config::settings(&mut conn, "n").await.unwrap().cleaner_delay.as_secs(), 77);
+}
+
+#[tokio::test]
+async fn a_purge_keeps_what_is_named_and_what_bootstrap_made() {
+    let Some(db) = TestDatabase::start().await else { return };
+    for (key, value) in [("CLEANER_DELAY", "77"), ("API_TIMEOUT", "40"), ("AUTH_SECRET_SEED", "hidden-value")]
+    {
+        set(&db, key, value, false).await.unwrap();
+    }
+    let purge = |check_only| {
+        db.run(move |conn, ctx| {
+            Box::pin(async move {
+                let values = BTreeMap::from([("API_TIMEOUT".to_owned(), "41".to_owned())]);
+                config::set(conn, ctx, &values, SetMode { check_only, purge: true }).await
+            })
+        })
+    };
+    assert_eq!(purge(true).await.unwrap(), ["CLEANER_DELAY", "API_TIMEOUT"]);
+    assert_eq!(purge(false).await.unwrap(), ["CLEANER_DELAY", "API_TIMEOUT"]);
+    assert!(purge(false).await.unwrap().is_empty());
+    let kept: Vec<String> = sql("SELECT key_name AS value FROM cluster_config ORDER BY key_name")
+        .values(&mut db.conn().await)
+        .await
+        .unwrap();
+    assert_eq!(kept, ["API_TIMEOUT", "AUTH_SECRET_SEED"]);
 }
 
 #[tokio::test]

@@ -15,4 +15,5 @@ mod locks;
 mod maintenance;
 mod nodes;
 mod operations;
+mod rollout;
 mod schema;

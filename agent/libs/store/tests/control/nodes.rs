@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use sf_model::{IncarnationId, NodeId};
 use sf_protos::nodes::{
-    CheckInReply, CheckInRequest, ClearNodeErrorRequest, DaemonUnit, DeleteNodeRequest, ListNodesRequest,
-    Node, NodeMetrics, RegisterNodeRequest, ReportDaemonStateRequest, SetNodeErrorRequest,
-    SetNodeSchedulableRequest, StorageHealth,
+    CheckInReply, CheckInRequest, ClearNodeErrorRequest, DaemonUnit, DeleteNodeRequest,
+    GetNodeRemainsRequest, ListNodesRequest, Node, NodeMetrics, RegisterNodeRequest,
+    ReportDaemonStateRequest, SetNodeErrorRequest, SetNodeSchedulableRequest, StorageHealth,
 };
 use sf_store::nodes;
 use sf_store::sql::sql;
@@ -234,7 +234,8 @@ async fn a_deleted_node_is_gone_for_its_daemons_and_leaves_nothing() {
     say().await.unwrap();
     db.run(|conn, ctx| {
         Box::pin(async move {
-            let request = DeleteNodeRequest { context: None, reference: "a.test".into(), force: false };
+            let request =
+                DeleteNodeRequest { context: None, reference: "a.test".into(), force: false, planned: false };
             nodes::delete(conn, ctx, &request).await
         })
     })
@@ -254,4 +255,72 @@ async fn a_deleted_node_is_gone_for_its_daemons_and_leaves_nothing() {
         assert_eq!(rows, Some(0), "{table}");
     }
     register(&db, registration(NodeId::random(), "a.test")).await.unwrap();
+}
+
+async fn delete(db: &TestDatabase, node: NodeId, force: bool) -> StoreResult<()> {
+    db.run(move |conn, ctx| {
+        Box::pin(async move {
+            let reference = node.to_string();
+            let request = DeleteNodeRequest { context: None, reference, force, planned: true };
+            nodes::delete(conn, ctx, &request).await.map(|_| ())
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_planned_removal_loses_nothing() {
+    let Some(db) = TestDatabase::start().await else { return };
+    let (tier, spare) = (NodeId::random(), NodeId::random());
+    let with = |node, name, daemons: &[&str]| RegisterNodeRequest {
+        daemons: daemons.iter().map(|d| (*d).to_owned()).collect(),
+        ..registration(node, name)
+    };
+    register(&db, with(tier, "tier.test", &["database", "resources"])).await.unwrap();
+    register(&db, with(spare, "spare.test", &["queues", "transfers"])).await.unwrap();
+    let why = |refused: StoreResult<()>| refused.unwrap_err().to_string();
+    assert!(why(delete(&db, tier, true).await).contains("database tier"));
+    let blob = sf_model::BlobId::random();
+    update(
+        &db,
+        &format!(
+            "INSERT INTO blobs (uuid, state, state_changed_at, created_at, version) \
+         VALUES ('{blob}', 'created', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), 1)"
+        ),
+    )
+    .await;
+    let copy = |node| {
+        format!(
+            "INSERT INTO blob_replicas (blob_uuid, node_uuid, state, last_seen) \
+         VALUES ('{blob}', '{node}', 'present', UTC_TIMESTAMP(6))"
+        )
+    };
+    update(&db, &copy(spare)).await;
+    let remains = async || {
+        let request = GetNodeRemainsRequest { reference: "spare.test".into() };
+        nodes::remains(&mut db.conn().await, &request).await.unwrap()
+    };
+    let before = remains().await;
+    assert_eq!((before.blobs_under_replicated, before.last_copies), (1, 1));
+    assert!(why(delete(&db, spare, false).await).contains("last copy"));
+    update(&db, &copy(tier)).await;
+    let after = remains().await;
+    assert_eq!((after.blobs_under_replicated, after.last_copies, after.instance_count), (0, 0, 0));
+    delete(&db, spare, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_shows_the_daemons_it_is_meant_to_run() {
+    let Some(db) = TestDatabase::start().await else { return };
+    let node = NodeId::random();
+    register(&db, registration(node, "a.test")).await.unwrap();
+    let names = |node: Node| node.daemons.into_iter().map(|daemon| daemon.daemon).collect::<Vec<_>>();
+    assert_eq!(names(get(&db, "a.test").await.unwrap()), ["api", "queues", "resources"]);
+    let fewer = RegisterNodeRequest {
+        daemons: vec!["queues".into(), "resources".into()],
+        ..registration(node, "a.test")
+    };
+    let node = register(&db, fewer).await.unwrap();
+    assert!(node.checkin_age_seconds.is_some_and(|age| age >= 0.0));
+    assert_eq!(names(node), ["queues", "resources"]);
 }

@@ -30,7 +30,12 @@ impl Request for Delete {
 /// # Errors
 /// 404; 409 for a live node with instances.
 pub async fn handle(call: Call, request: Delete) -> ApiResult {
-    let wanted = DeleteNodeRequest { context: None, reference: request.reference, force: request.force };
+    let wanted = DeleteNodeRequest {
+        context: None,
+        reference: request.reference,
+        force: request.force,
+        planned: false,
+    };
     let node = call.tier(wanted).await?.node.unwrap_or_default();
     let uuid = node.uuid.clone();
     Ok(Reply::view(NodeView::from(node)).audit(ObjectType::Node, uuid, "node deleted"))

@@ -52,7 +52,12 @@ SECRETS
     chmod 0600 "$rig_run/secrets.yml"
 fi
 
-export ANSIBLE_COLLECTIONS_PATH=$rig_run/collections ANSIBLE_CONFIG=$shared/ansible.cfg ANSIBLE_HOME=$rig_run/ansible
+export ANSIBLE_COLLECTIONS_PATH=$rig_run/collections ANSIBLE_HOME=$rig_run/ansible
+# As strict as the reference core can be made.
+export ANSIBLE_INJECT_FACT_VARS=false ANSIBLE_ALLOW_BROKEN_CONDITIONALS=false
+export ANSIBLE_PYTHON_INTERPRETER=/usr/bin/python3 ANSIBLE_PIPELINING=true ANSIBLE_LOCALHOST_WARNING=false
+export ANSIBLE_CALLBACK_RESULT_FORMAT=yaml
+export ANSIBLE_SSH_ARGS="-o ControlMaster=auto -o ControlPersist=120s -o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no -o LogLevel=ERROR"
 export SF_RIG=$shared SF_RIG_RUN=$rig_run SF_AGENT=$agent SF_EXAMPLES=$root/examples
 export SF_IMAGE_BARE SF_IMAGE_NODE SF_IMAGE_INFRA
 SF_IMAGE_BARE=$("$shared/image.sh" bookworm bare)
@@ -64,7 +69,7 @@ export SF_CLIENT
 
 cd "$root"
 export COLUMNS=160 ANSIBLE_NOCOLOR=1 NO_COLOR=1
-drive() { molecule "$1" --no-command-borders --scenario-name "$scenario" "${@:2}"; }
+drive() { molecule --base-config "$shared/base.yml" "$1" --no-command-borders --scenario-name "$scenario" "${@:2}"; }
 if [ "$action" != test ]; then
     drive "$action"
     exit

@@ -13,10 +13,10 @@ for cmdline in /proc/[0-9]*/cmdline; do
     words=$(tr '\0' ' ' <"$cmdline" 2>/dev/null) || continue
     case "$words" in
     *inventory.sh*) ;;
-    *"$data"*) echo "process ${words%% *}" ;;
+    *"$data/"* | *"$data "*) echo "process ${words%% *}" ;;
     esac
 done | sort
 ip -o link show | sed -E 's/^[0-9]+: ([^:@]+).*/link \1/' | sort
 for name in /run/netns/*; do [ -e "$name" ] && echo "netns ${name##*/}"; done
 nft list tables 2>/dev/null | sed 's/^/nft /' | sort
-awk -v data="$data" 'index($2, data) == 1 {print "mount " $2}' /proc/self/mounts | sort
+awk -v data="$data" '$2 == data || index($2, data "/") == 1 {print "mount " $2}' /proc/self/mounts | sort

@@ -16,3 +16,13 @@ need_root() {
 }
 
 root_dir() { cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd; }
+
+# The file by which a data directory says that the quickstart made it, and for which cluster.
+quickstart_mark() { printf '%s/.sf-quickstart\n' "$1"; }
+
+# agent_binary: the agent that SF_BINARY names, or else where cargo puts it for SF_PROFILE.
+agent_binary() {
+    local target=${CARGO_TARGET_DIR:-$(root_dir)/target} folder=release
+    [ "${SF_PROFILE:-release}" = release ] || folder=debug
+    printf '%s\n' "${SF_BINARY:-$target/$folder/sf-node}"
+}

@@ -5,7 +5,6 @@ set -euo pipefail
 
 root=$(root_dir)
 data=${SF_QUICKSTART_DIR:-/srv/sf-quickstart}
-profile=${SF_PROFILE:-release}
 cd "$root"
 
 need_root "make quickstart-down"
@@ -13,30 +12,47 @@ if [ ! -d "$data" ]; then
     say "there is nothing in $data"
     exit 0
 fi
-target=${CARGO_TARGET_DIR:-$root/target}
-binary=$target/$([ "$profile" = release ] && echo release || echo debug)/sf-node
+mark=$(quickstart_mark "$data")
+[ -f "$mark" ] || fail "removing $data" "it is not marked as the work of a quickstart" "remove it by hand if it is yours"
+binary=$(agent_binary)
 [ -x "$binary" ] || fail "stopping the cloud" "$binary is not there" "make quickstart builds it"
 
-if [ -d "$data/mariadb/data" ] || [ -f "$data/standalone.json" ]; then
-    # Guests and networks are removed through the API, as a user would; the agent is started for that if it does not run.
-    say "1/3 guests and networks, through the public API"
-    scripts/standalone.sh start "$binary" "$data"
-    venv=$(scripts/client-venv.sh client)
+# Guests and networks are removed through the API, as a user would; the agent is started for that if it does not run.
+through_api() {
+    scripts/standalone.sh start "$binary" "$data" || return 1
+    venv=$(scripts/client-venv.sh client) || return 1
     "$venv/bin/python" scripts/quickstart_clean.py --data-dir "$data"
+}
 
-    cluster=$("$binary" sf-ctl --config-dir "$data/etc" --json cluster-config get CLUSTER_ID |
-        python3 -c 'import json, sys; print(json.load(sys.stdin)["config"]["cluster_id"]["value"])')
+# The emulators of this data directory and no others, for a cloud that cannot be started any more.
+end_guests() {
+    for exe in /proc/[0-9]*/exe; do
+        pid=${exe#/proc/}
+        pid=${pid%/exe}
+        case "$(readlink "$exe" 2>/dev/null)" in */qemu-system-*) ;; *) continue ;; esac
+        if tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qF "$data/"; then
+            echo "    guest process $pid"
+            kill -9 "$pid"
+        fi
+    done
+}
+
+if [ -d "$data/mariadb/data" ] || [ -f "$data/standalone.json" ]; then
+    say "1/3 guests and networks, through the public API"
+    if ! through_api; then
+        say "    the cloud does not serve: its guests and devices are removed without it"
+        forced=yes
+    fi
 
     say "2/3 the agent, MariaDB and libvirt"
     "$binary" standalone --data-dir "$data" --stop
+    [ -z "${forced:-}" ] || end_guests
 fi
 
 say "3/3 what is left in the kernel, and $data"
-if [ -n "${cluster:-}" ]; then
-    "$binary" net-cleanup --config-dir "$data/etc" --cluster "$cluster"
+if [ -s "$mark" ]; then
+    "$binary" net-cleanup --config-dir "$data/etc" --cluster "$(cat "$mark")"
 fi
-if grep -q " $data" /proc/self/mounts; then
-    awk -v data="$data" 'index($2, data) == 1 {print $2}' /proc/self/mounts | sort -r | xargs -r -n 1 umount
-fi
+awk -v data="$data" '$2 == data || index($2, data "/") == 1 {print $2}' /proc/self/mounts | sort -r | xargs -r -n 1 umount
 rm -rf --one-file-system "$data"
 echo "QUICKSTART REMOVED"

@@ -14,14 +14,24 @@ need_root "make quickstart"
 say "1/7 packages"
 scripts/install-deps.sh
 
-say "2/7 building the agent ($profile)"
-if [ "$profile" = release ]; then cargo build --release --locked -p sf-node; else cargo build --locked -p sf-node; fi ||
-    fail "building the agent" "cargo said why above" "fix it and run make quickstart again"
-target=${CARGO_TARGET_DIR:-$root/target}
-binary=$target/$([ "$profile" = release ] && echo release || echo debug)/sf-node
+binary=$(agent_binary)
+if [ -n "${SF_BINARY:-}" ]; then
+    say "2/7 the agent is $binary"
+else
+    say "2/7 building the agent ($profile)"
+    if [ "$profile" = release ]; then cargo build --release --locked -p sf-node; else cargo build --locked -p sf-node; fi ||
+        fail "building the agent" "cargo said why above" "fix it and run make quickstart again"
+fi
+
+mark=$(quickstart_mark "$data")
+if [ -e "$data" ] && [ ! -f "$mark" ] && [ -n "$(ls -A "$data")" ]; then
+    fail "making the cloud in $data" "the directory holds something that is not of a quickstart" \
+        "set SF_QUICKSTART_DIR to a directory that is not there yet"
+fi
+install -d -m 0755 "$data"
+touch "$mark"
 
 say "3/7 the tiny guest image, from Debian's kernel and busybox"
-install -d -m 0755 "$data"
 scripts/guest-image.sh "$data/tiny.qcow2"
 
 say "4/7 the released Python client"
@@ -29,6 +39,10 @@ venv=$(scripts/client-venv.sh client)
 
 say "5/7 the cloud, in standalone mode, in $data"
 scripts/standalone.sh start "$binary" "$data"
+# Kept for a removal that has to do without a running cloud.
+"$binary" sf-ctl --config-dir "$data/etc" --json cluster-config get CLUSTER_ID |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["config"]["cluster_id"]["value"])' >"$mark.new"
+mv "$mark.new" "$mark"
 
 say "6/7 a guest, through the public API"
 "$venv/bin/python" scripts/quickstart.py --data-dir "$data" --client "$venv/bin/sf-client"

@@ -7,12 +7,16 @@ above it. The exit status is 0 exactly when nothing failed.
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# What the last lines of a command may take to arrive after its end.
+GRACE_SECONDS = 10
 EVERYTHING = ["--workspace", "--all-targets", "--all-features", "--locked"]
 CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
 PYTEST_RESULT = re.compile(r"(\d+) (passed|failed|error|errors|skipped)\b")
@@ -34,16 +38,31 @@ class Totals:
 
 
 def run(command, on_line=None, env=None):
-    """Runs a command, shows its output while it comes, and answers its exit status."""
+    """Runs a command, shows its output while it comes, and answers its exit status.
+
+    A process that a failed test left behind keeps the output open: it is ended, and makes the command a failed one.
+    """
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})}, start_new_session=True,
     )
-    for line in process.stdout:
-        print(line, end="", flush=True)
-        if on_line:
-            on_line(line.rstrip("\n"))
-    return process.wait()
+
+    def show():
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if on_line:
+                on_line(line.rstrip("\n"))
+
+    reader = threading.Thread(target=show)
+    reader.start()
+    status = process.wait()
+    reader.join(GRACE_SECONDS)
+    if reader.is_alive():
+        print(f"FAILED: {' '.join(command[:4])} ... ended and left processes behind", flush=True)
+        os.killpg(process.pid, signal.SIGKILL)
+        reader.join()
+        return status or 1
+    return status
 
 
 def have(program):
@@ -108,6 +127,8 @@ def pytest(totals, env, *paths):
                 elif what in ("failed", "error", "errors"):
                     counted["failed"] += int(number)
 
+    # The released command line is one of the things under test.
+    env = {**env, "PATH": f"{venv}/bin:{os.environ['PATH']}"}
     status = run([f"{venv}/bin/pytest", "-p", "no:cacheprovider", "-v", "-rs", *paths], on_line, env)
     totals.passed += counted["passed"]
     totals.failed += counted["failed"]
@@ -132,12 +153,13 @@ def system(totals):
 
 
 def kill(totals):
-    """Fifty kills take longer than a run of everything should: a stage of its own."""
     pytest(totals, {"SF_NODE": str(binary())}, "tests/system/test_kill.py")
 
 
 def quickstart(totals):
-    totals.check("quickstart and quickstart-down", run(["scripts/test-quickstart.sh"]) == 0)
+    """With the agent that the other stages test: `make quickstart` itself builds for speed, which takes its time."""
+    status = run(["scripts/test-quickstart.sh"], env={"SF_BINARY": str(binary())})
+    totals.check("quickstart and quickstart-down", status == 0)
 
 
 def scenario(totals, name):

@@ -36,7 +36,7 @@ pub struct Shared {
     /// Whether load balancers should send requests here.
     pub readiness: Readiness,
     /// Requests that may be served at a time.
-    pub inflight: Semaphore,
+    pub inflight: Arc<Semaphore>,
     /// Uploads and downloads that may be served at a time.
     pub streams: Arc<Semaphore>,
     /// Daemons of other nodes.
@@ -65,7 +65,7 @@ impl Api {
             login_attempts: Buckets::new(),
             key_requests: Buckets::new(),
             readiness: Readiness::default(),
-            inflight: Semaphore::new(permits(config.api_max_inflight)),
+            inflight: Arc::new(Semaphore::new(permits(config.api_max_inflight))),
             streams: Arc::new(Semaphore::new(permits(config.api_max_streams))),
             nodes: Nodes::new(),
             capacity: CapacityCache::default(),

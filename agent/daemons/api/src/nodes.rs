@@ -132,22 +132,28 @@ pub fn refused(status: &tonic::Status, node_name: &str) -> ApiError {
     }
 }
 
-/// What a client is told when a storage service fails or refuses.
-pub fn storage_error(error: &PeerError, node_name: &str) -> ApiError {
+/// What a client is told when a storage service fails or refuses; `what` is the kind of object that was asked for.
+pub fn storage_error(error: &PeerError, what: &str, node_name: &str) -> ApiError {
     let PeerError::Refused { status, refusal, retry_after } = error else {
         tracing::info!(node = node_name, %error, "a storage service could not be used");
         return no_answer(node_name);
     };
     let passed_on = [
         StatusCode::BAD_REQUEST,
-        StatusCode::NOT_FOUND,
         StatusCode::CONFLICT,
         StatusCode::PAYLOAD_TOO_LARGE,
         StatusCode::INSUFFICIENT_STORAGE,
     ];
-    let answer = match *status {
-        status if passed_on.contains(&status) => ApiError::new(status, refusal.error.clone()),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+    let answer = match (*status, refusal.code.as_str()) {
+        (status, _) if passed_on.contains(&status) => ApiError::new(status, refusal.error.clone()),
+        (StatusCode::NOT_FOUND, _) => ApiError::not_found(what),
+        (StatusCode::FORBIDDEN, "refused") => ApiError::forbidden(refusal.error.clone()),
+        // The two services know different keys or nodes at the moment; both refresh what they know by themselves.
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, code) => {
+            tracing::warn!(node = node_name, code, %error, "a storage service does not accept this node's token");
+            no_answer(node_name)
+        }
+        (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, _) => {
             ApiError::unavailable(refusal.error.clone(), retry_after.unwrap_or(1))
         }
         _ => {
@@ -159,5 +165,35 @@ pub fn storage_error(error: &PeerError, node_name: &str) -> ApiError {
     match refusal.size {
         Some(size) => answer.with("size", size),
         None => answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sf_blobs::wire::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn what_a_storage_service_says() {
+        for (status, code, answer) in [
+            (400, "unsafe_image", 400),
+            (401, "bad_token", 503),
+            (403, "foreign_peer", 503),
+            (403, "refused", 403),
+            (404, "not_here", 404),
+            (409, "offset_mismatch", 409),
+            (413, "too_large", 413),
+            (429, "busy", 503),
+            (500, "storage_failed", 500),
+            (503, "unavailable", 503),
+            (507, "insufficient_space", 507),
+        ] {
+            let refusal = Refusal { error: "why".into(), code: code.into(), size: None };
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = PeerError::Refused { status, refusal, retry_after: None };
+            let told = storage_error(&error, "upload", "n1");
+            assert_eq!(told.status().as_u16(), answer, "{status} {code}");
+        }
     }
 }

@@ -19,6 +19,7 @@ use sf_gateway::{Caller, Gateway, GatewayOptions};
 use sf_model::{DaemonName, IncarnationId, NodeId};
 use sf_runtime::{Liveness, Shutdown, StatusLine};
 use sf_store::Settings;
+use sf_store::conn::Pools;
 use sf_store::sql::sql;
 use sf_store::testing::TestDatabase;
 use tempfile::TempDir;
@@ -79,8 +80,7 @@ impl Candidate {
 async fn tier(database: &TestDatabase) -> (u16, Shutdown) {
     let (cluster, _) = ClusterConfig::from_texts([]).unwrap();
     let tier = Tier::new(GatewayParts {
-        pool: database.pool.clone(),
-        lease_pool: database.pool.clone(),
+        pools: Pools::new(&database.options, 8, 2),
         concurrency: 16,
         settings: Settings { cluster, fqdn: "gateway.test".into() },
     });

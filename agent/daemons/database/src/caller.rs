@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use sf_model::NodeId;
+use sf_model::{DaemonName, NodeId};
 use sf_protos::common::MutationContext;
 use sf_protos::{Call, CallScope, Rpc};
 use sf_store::{Deadline, Fence, Settings, TxContext};
@@ -39,6 +39,15 @@ impl Caller {
             node: text("caller-node"),
             request_id: text("x-request-id"),
             traceparent: text("traceparent"),
+        }
+    }
+
+    /// The daemon as metrics name it: a header can say anything, a label must be one of few.
+    pub(crate) fn label(&self) -> &'static str {
+        match self.daemon.as_str() {
+            "ctl" => "ctl",
+            "unknown" => "unknown",
+            name => name.parse::<DaemonName>().map_or("other", Into::into),
         }
     }
 

@@ -19,9 +19,9 @@ pub(crate) async fn run(gateway: Arc<Gateway>, shutdown: Shutdown, liveness: Liv
     let pass = |_tick| {
         let gateway = gateway.clone();
         async move {
-            sessions(&gateway.pool, "ordinary");
-            sessions(&gateway.lease_pool, "lease");
-            let rows = events::sample_rows(&mut *checkout(&gateway.pool).await?).await?;
+            sessions(&gateway.pools.ordinary, "ordinary");
+            sessions(&gateway.pools.lease, "lease");
+            let rows = events::sample_rows(&mut *checkout(&gateway.pools.ordinary).await?).await?;
             #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
             metrics::gauge!("database_events_rows").set(rows as f64);
             Ok::<_, StoreError>(Pass::Done)

@@ -37,7 +37,7 @@ pub(crate) async fn watch(
         let (gateway, reporter, status, last) =
             (gateway.clone(), reporter.clone(), status.clone(), last.clone());
         async move {
-            let finding = look(&gateway.lease_pool).await;
+            let finding = look(&gateway.pools.lease).await;
             let before = last.lock().replace(finding);
             announce(&gateway, &reporter, &status, before, finding).await;
             Ok::<_, std::convert::Infallible>(Pass::Done)

@@ -20,7 +20,7 @@ pub(crate) async fn settings(gateway: Arc<Gateway>, fqdn: String, shutdown: Shut
     let pass = |_tick| {
         let (gateway, fqdn) = (gateway.clone(), fqdn.clone());
         async move {
-            let mut conn = checkout(&gateway.lease_pool).await?;
+            let mut conn = checkout(&gateway.pools.lease).await?;
             let fresh = config::settings(&mut conn, &fqdn).await?;
             gateway.settings.store(Arc::new(fresh));
             Ok::<_, StoreError>(Pass::Done)
@@ -55,7 +55,7 @@ async fn ready(gateway: &Gateway) -> Result<Vec<Wake>, StoreError> {
     if workers.is_empty() && renderers.is_empty() && watched.is_empty() {
         return Ok(ready);
     }
-    let mut conn = checkout(&gateway.lease_pool).await?;
+    let mut conn = checkout(&gateway.pools.lease).await?;
     if !workers.is_empty() {
         ready.extend(operations::nodes_with_work(&mut conn, &workers).await?.into_iter().map(Wake::Work));
     }

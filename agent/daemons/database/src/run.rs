@@ -75,8 +75,7 @@ pub async fn run(host: Host, database: Arc<DatabaseConfig>) -> Result<(), Databa
     let Some(settings) = settings else { return Ok(()) };
     let ordinary = database.database_pool_size.saturating_sub(LEASE_SESSIONS).max(1);
     let gateway = Gateway::new(GatewayParts {
-        pool: conn::pool(&options, ordinary),
-        lease_pool: conn::pool(&options, LEASE_SESSIONS),
+        pools: conn::Pools::new(&options, ordinary, LEASE_SESSIONS),
         concurrency: ordinary,
         settings,
     });

@@ -1,12 +1,13 @@
 //! Runs one call: a read on a session, or a mutation in its transaction on a task of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use prost::Message;
 use sf_protos::{CallKind, Rpc};
-use sf_store::conn::checkout;
+use sf_store::conn::{InUse, checkout};
 use sf_store::{
     Conn, Deadline, Pool, StoreError, StoreResult, TxContext, events, limit_statements, locks, mutations,
     statements, transaction,
@@ -16,6 +17,10 @@ use tonic::Status;
 use crate::caller::Caller;
 use crate::state::Gateway;
 use crate::status;
+
+/// What MariaDB may take beyond the deadline, which it enforces itself, before it counts as gone. Without this end a
+/// server that vanished would keep sessions and places for as long as the kernel waits.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// A store function as the table knows it.
 pub(crate) type Work<R> =
@@ -50,8 +55,8 @@ pub(crate) async fn run<R: Rpc>(
         Lane::Lease => None,
     };
     let pool = match lane {
-        Lane::Ordinary => gateway.pool.clone(),
-        Lane::Lease => gateway.lease_pool.clone(),
+        Lane::Ordinary => gateway.pools.ordinary.clone(),
+        Lane::Lease => gateway.pools.lease.clone(),
     };
     let deadline = caller.deadline;
     let gateway = gateway.clone();
@@ -59,14 +64,16 @@ pub(crate) async fn run<R: Rpc>(
     // nor is a session given back while an answer is still on its way to it.
     let task = tokio::spawn(async move {
         let context = Arc::new(context);
-        let outcome = statements::attributed(call.method, async {
+        let work = statements::attributed(call.method, async {
             if mutates {
                 mutate(&pool, deadline, context.clone(), Arc::new(request), work).await
             } else {
                 read(&pool, deadline, &context, &request, work).await.map_err(StoreError::settled)
             }
-        })
-        .await;
+        });
+        let silent = || Err(StoreError::Unreachable("MariaDB went silent during a statement".to_owned()));
+        let outcome =
+            tokio::time::timeout(deadline.left() + SILENCE, work).await.unwrap_or_else(|_| silent());
         if outcome.is_ok() {
             gateway.waiters.wake(context.take_wakes());
         }
@@ -91,8 +98,14 @@ async fn read<R: Rpc>(
     work: Work<R>,
 ) -> StoreResult<R::Reply> {
     let mut conn = checkout(pool).await?;
-    limit_statements(&mut conn, deadline).await?;
-    work(&mut conn, context, request).await
+    let mut session = InUse::of(&mut conn);
+    let outcome = async {
+        limit_statements(&mut session, deadline).await?;
+        work(&mut session, context, request).await
+    };
+    let outcome = outcome.await;
+    session.done();
+    outcome
 }
 
 /// One transaction: the memory of the mutation first, then the work, then events, then the proof that the caller still

@@ -21,7 +21,7 @@ impl BatchSink for OwnEvents {
     async fn record_batch(&self, batch: Vec<Event>) -> Result<Vec<EventResult>, SinkError> {
         // On a task of its own: a server that hangs costs the drainer its deadline and no more, and the session is not
         // given back while an answer is on its way to it.
-        let pool = self.0.pool.clone();
+        let pool = self.0.pools.ordinary.clone();
         let storing =
             tokio::spawn(async move { events::record_batch(&pool, Deadline::after(LIMIT), batch).await });
         let stored = match tokio::time::timeout(LIMIT, storing).await {

@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use sf_store::{Pool, Settings};
+use sf_store::Settings;
+use sf_store::conn::Pools;
 
 use crate::overload::Admission;
 use crate::waiters::Waiters;
 
 /// What a gateway is made of.
 pub struct GatewayParts {
-    /// Sessions for ordinary calls.
-    pub pool: Pool,
-    /// Sessions kept for health, lock refresh and claim renewal, so that overload cannot cost leases.
-    pub lease_pool: Pool,
+    /// Sessions with MariaDB.
+    pub pools: Pools,
     /// Ordinary calls at a time.
     pub concurrency: u32,
     /// Cluster-scope values.
@@ -23,8 +22,7 @@ pub struct GatewayParts {
 
 /// One gateway.
 pub struct Gateway {
-    pub(crate) pool: Pool,
-    pub(crate) lease_pool: Pool,
+    pub(crate) pools: Pools,
     pub(crate) admission: Admission,
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) waiters: Waiters,
@@ -36,8 +34,7 @@ impl Gateway {
     /// Puts a gateway together.
     pub fn new(parts: GatewayParts) -> Arc<Self> {
         Arc::new(Self {
-            pool: parts.pool,
-            lease_pool: parts.lease_pool,
+            pools: parts.pools,
             admission: Admission::new(parts.concurrency),
             settings: ArcSwap::from_pointee(parts.settings),
             waiters: Waiters::default(),
@@ -61,8 +58,12 @@ impl Gateway {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// What the health task found; a read-only server accepts no mutations.
+    /// What the health task found; a read-only server accepts no mutations. Its sessions are given up: behind one
+    /// address another server may be the primary by now, and only a new session gets there.
     pub(crate) fn set_read_only(&self, read_only: bool) {
+        if read_only {
+            self.pools.renew();
+        }
         self.read_only.store(read_only, Ordering::Release);
     }
 

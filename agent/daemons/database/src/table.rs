@@ -115,7 +115,7 @@ where
             (self.bound.gateway.clone(), self.caller.clone(), self.bound.handle.clone());
         Box::pin(async move {
             let operation = R::CALL.method;
-            let daemon = caller.daemon.clone();
+            let daemon = caller.label();
             metrics::counter!("database_requests_total", "operation" => operation, "caller_daemon" => daemon)
                 .increment(1);
             let began = Instant::now();

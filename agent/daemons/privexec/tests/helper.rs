@@ -291,6 +291,17 @@ async fn consoles_logs_and_directories() {
     helper.stop().await;
 }
 
+/// A process that does not outlive its test.
+struct Stray(std::process::Child);
+
+impl Drop for Stray {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
 #[tokio::test]
 async fn only_the_domains_own_process_is_killed() {
     let helper = Helper::start().await;
@@ -299,18 +310,24 @@ async fn only_the_domains_own_process_is_killed() {
     let pids = helper.dir.path().join("pids");
     std::fs::create_dir(&pids).unwrap();
     let pid_file = pids.join(format!("sf:{instance}.pid"));
-    let mut other = Command::new("/bin/sleep").arg("600").spawn().unwrap();
-    std::fs::write(&pid_file, other.id().to_string()).unwrap();
+    let mut other = Stray(Command::new("/bin/sleep").arg("600").spawn().unwrap());
+    std::fs::write(&pid_file, other.0.id().to_string()).unwrap();
     assert!(!client.kill_domain_process(instance).await.unwrap());
-    assert!(other.try_wait().unwrap().is_none(), "another process was killed");
-    other.kill().unwrap();
-    other.wait().unwrap();
+    assert!(other.0.try_wait().unwrap().is_none(), "another process was killed");
+    drop(other);
 
     let script = "while :; do sleep 1; done";
-    let mut domain =
-        Command::new("/bin/sh").args(["-c", script, "qemu", "-uuid", &instance.to_string()]).spawn().unwrap();
-    std::fs::write(&pid_file, domain.id().to_string()).unwrap();
+    let mut domain = Stray(
+        Command::new("/bin/sh").args(["-c", script, "qemu", "-uuid", &instance.to_string()]).spawn().unwrap(),
+    );
+    std::fs::write(&pid_file, domain.0.id().to_string()).unwrap();
+    // The kernel lets the parent go on a moment before the child's new command line can be read.
+    let command_line = format!("/proc/{}/cmdline", domain.0.id());
+    while !std::fs::read_to_string(&command_line).unwrap().contains(&instance.to_string()) {
+        assert!(domain.0.try_wait().unwrap().is_none(), "the stand-in for a domain ended");
+        tokio::task::yield_now().await;
+    }
     assert!(client.kill_domain_process(instance).await.unwrap());
-    assert!(!domain.wait().unwrap().success());
+    assert!(!domain.0.wait().unwrap().success());
     helper.stop().await;
 }

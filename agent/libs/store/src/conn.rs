@@ -1,17 +1,21 @@
 //! Connections to MariaDB: where it is, how every session is set up, and the pool.
 
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use diesel::connection::TransactionManagerStatus;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
-use diesel_async::{AsyncMysqlConnection, SimpleAsyncConnection};
+use diesel_async::{AnsiTransactionManager, AsyncMysqlConnection, SimpleAsyncConnection, TransactionManager};
 use futures::FutureExt;
 use mysql_async::OptsBuilder;
 use sf_config::DatabaseConfig;
 use sf_model::Secret;
 
 use crate::error::{StoreError, StoreResult};
+use crate::sql::sql;
 
 /// One session with MariaDB.
 pub type Conn = AsyncMysqlConnection;
@@ -24,6 +28,8 @@ pub type PooledConn<'a> = diesel_async::pooled_connection::bb8::PooledConnection
 pub const MAX_STATEMENT_SECONDS: u64 = 30;
 /// Time to obtain a session before the database counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Milliseconds of silence after which the kernel asks whether the server's machine is still there.
+const KEEPALIVE_MS: u32 = 10_000;
 
 /// What every session starts with. READ COMMITTED, because under REPEATABLE READ with `innodb_snapshot_isolation` a
 /// plain SELECT before a guarded UPDATE fails with error 1020. English messages, because the driver passes on the
@@ -114,7 +120,8 @@ impl ConnectOptions {
         match &self.endpoint {
             Endpoint::Socket(path) => options.socket(Some(path.display().to_string())),
             Endpoint::Tcp { host, port } => {
-                options.ip_or_hostname(host.clone()).tcp_port(*port).tcp_nodelay(true)
+                let options = options.ip_or_hostname(host.clone()).tcp_port(*port).tcp_nodelay(true);
+                options.tcp_keepalive(Some(KEEPALIVE_MS))
             }
         }
     }
@@ -132,15 +139,105 @@ pub async fn connect(options: &ConnectOptions) -> StoreResult<Conn> {
     }
 }
 
-/// A pool of at most `size` sessions. It opens them when they are needed, so an unreachable server is not an error here.
+/// The pools of a gateway, and which of their sessions are still good.
+#[derive(Debug, Clone)]
+pub struct Pools {
+    /// Sessions for ordinary calls.
+    pub ordinary: Pool,
+    /// Sessions kept for health, lock refresh and claim renewal, so that overload cannot cost leases.
+    pub lease: Pool,
+    generation: Arc<AtomicU64>,
+}
+
+impl Pools {
+    /// Pools of at most so many sessions. They are opened when they are needed, so an unreachable server is no error.
+    pub fn new(options: &ConnectOptions, ordinary: u32, lease: u32) -> Self {
+        let generation = Arc::new(AtomicU64::new(0));
+        Self {
+            ordinary: pool_of(options, ordinary, &generation),
+            lease: pool_of(options, lease, &generation),
+            generation,
+        }
+    }
+
+    /// Has every session that exists now replaced at its next use.
+    pub fn renew(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// One pool of at most `size` sessions.
 pub fn pool(options: &ConnectOptions, size: u32) -> Pool {
-    let options = options.clone();
+    pool_of(options, size, &Arc::default())
+}
+
+fn pool_of(options: &ConnectOptions, size: u32, generation: &Arc<AtomicU64>) -> Pool {
+    let (options, opened, used) = (options.clone(), generation.clone(), generation.clone());
     let mut config = ManagerConfig::<Conn>::default();
-    config.custom_setup = Box::new(move |_| establish(options.clone()).boxed());
+    config.custom_setup = Box::new(move |_| open(options.clone(), opened.load(Ordering::Acquire)).boxed());
     // A session that died while it was idle is found out here and not by a mutation.
-    config.recycling_method = RecyclingMethod::Verified;
+    config.recycling_method = RecyclingMethod::CustomFunction(Box::new(move |conn| {
+        let generation = used.load(Ordering::Acquire);
+        prove(conn, generation).boxed()
+    }));
     let manager = AsyncDieselConnectionManager::new_with_config("", config);
     Pool::builder().max_size(size).connection_timeout(CONNECT_TIMEOUT).build_unchecked(manager)
+}
+
+async fn open(options: ConnectOptions, generation: u64) -> diesel::ConnectionResult<Conn> {
+    let mut conn = establish(options).await?;
+    let marked = conn.batch_execute(&format!("SET @sf_generation = {generation}")).await;
+    marked.map_err(|e| diesel::ConnectionError::BadConnection(e.to_string()))?;
+    Ok(conn)
+}
+
+/// A session in use outside a transaction. Unless it is said to be done with, the pool does not use it again: a caller who
+/// went away in the middle left an answer on its way, and the next user would take it for the answer to his own question.
+pub struct InUse<'c>(&'c mut Conn);
+
+impl<'c> InUse<'c> {
+    /// Begins.
+    pub fn of(conn: &'c mut Conn) -> Self {
+        *transactions(conn) = TransactionManagerStatus::InError;
+        Self(conn)
+    }
+
+    /// Every answer has arrived.
+    pub fn done(self) {
+        *transactions(self.0) = TransactionManagerStatus::default();
+    }
+}
+
+impl Deref for InUse<'_> {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        self.0
+    }
+}
+
+impl DerefMut for InUse<'_> {
+    fn deref_mut(&mut self) -> &mut Conn {
+        self.0
+    }
+}
+
+/// What the pool goes by when it asks whether a session is broken.
+fn transactions(conn: &mut Conn) -> &mut TransactionManagerStatus {
+    <AnsiTransactionManager as TransactionManager<Conn>>::transaction_manager_status_mut(conn)
+}
+
+/// Whether a session answers and is of this generation.
+async fn prove(conn: &mut Conn, generation: u64) -> diesel::QueryResult<()> {
+    let mut session = InUse::of(conn);
+    let mark: StoreResult<Option<u64>> =
+        sql("SELECT CAST(@sf_generation AS UNSIGNED) AS value").value(&mut session).await;
+    session.done();
+    match mark {
+        Ok(Some(mark)) if mark == generation => Ok(()),
+        Err(StoreError::Db(error)) => Err(error),
+        Ok(_) | Err(_) => Err(diesel::result::Error::BrokenTransactionManager),
+    }
 }
 
 /// Takes a session from the pool.

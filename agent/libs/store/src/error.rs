@@ -258,6 +258,11 @@ fn classify(error: &DieselError) -> Fault {
         ("Driver error", Fault::Unreachable),
         ("Connection was killed", Fault::Unreachable),
         ("Query execution was interrupted", Fault::Unreachable),
+        ("communication packets", Fault::Unreachable),
+        ("Got packets out of order", Fault::Unreachable),
+        ("Lost connection", Fault::Unreachable),
+        ("server has gone away", Fault::Unreachable),
+        ("Too many connections", Fault::Unreachable),
         ("Server shutdown in progress", Fault::Unreachable),
         ("WSREP has not yet prepared node", Fault::Unreachable),
     ];
@@ -282,6 +287,10 @@ mod tests {
             ("Lock wait timeout exceeded; try restarting transaction", Fault::Conflict("lock-wait")),
             ("Record has changed since last read in table 'x'", Fault::Conflict("snapshot")),
             ("Input/output error: can't parse", Fault::Unreachable),
+            ("Query execution was interrupted (max_statement_time exceeded)", Fault::Timeout),
+            ("Query execution was interrupted", Fault::Unreachable),
+            ("Got timeout reading communication packets", Fault::Unreachable),
+            ("MySQL server has gone away", Fault::Unreachable),
             ("Unknown column 'Deadlock' in 'field list'", Fault::Other),
         ] {
             assert_eq!(server(message).fault(), fault, "{message}");

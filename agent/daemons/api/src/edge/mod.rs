@@ -22,6 +22,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use http::Method;
 use http::request::Parts;
 use sf_runtime::context;
 
@@ -64,7 +65,7 @@ pub async fn serve(route: &'static Route, api: Api, parameters: Parameters, requ
 }
 
 async fn admitted(route: &'static Route, api: Api, parameters: Parameters, request: Request) -> ApiResult {
-    let _place = inflight::enter(&api)?;
+    let place = inflight::enter(&api)?;
     let (parts, body) = request.into_parts();
     let source = source::of(&parts, &api.daemon.cluster.current().api_trusted_proxies);
     match route.entry {
@@ -91,12 +92,16 @@ async fn admitted(route: &'static Route, api: Api, parameters: Parameters, reque
             let request =
                 context::current().with_caller(caller.namespace.clone(), Some(caller.key_name.clone()));
             let call = Call { api: api.clone(), caller, source };
-            let work = async {
-                let mut reply = in_time(route, &api, handler(call.clone(), input)).await?;
+            let work = context::scope(request, async move {
+                let mut reply = handler(call.clone(), input).await?;
                 audit::record(&call, route, std::mem::take(&mut reply.audited)).await;
+                drop(place);
                 Ok(reply)
-            };
-            context::scope(request, work).await
+            });
+            match route.method {
+                Method::GET => in_time(route, &api, work).await,
+                _ => in_time(route, &api, to_the_end(work)).await,
+            }
         }
     }
 }
@@ -113,6 +118,16 @@ async fn before_body<T>(
             body::discard(&parts.headers, body).await;
             Err(refused)
         }
+    }
+}
+
+/// Work that goes on when nobody waits for its answer any more: a change that was made is also recorded, whether or not
+/// the client stayed.
+async fn to_the_end(work: impl Future<Output = ApiResult> + Send + 'static) -> ApiResult {
+    match tokio::spawn(work).await {
+        Ok(outcome) => outcome,
+        Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+        Err(_) => Err(ApiError::internal()),
     }
 }
 

@@ -1,8 +1,11 @@
 //! Where a new instance goes: a snapshot of capacity, the candidates, and the account when none of them takes it.
 
 pub mod disks;
+mod figures;
 mod refusal;
 mod snapshot;
+mod walk;
 
 pub use refusal::explain;
 pub use snapshot::CapacityCache;
+pub use walk::place;

@@ -8,6 +8,7 @@ use sf_scheduler::Snapshot;
 use sf_scheduler::wire::{capacity_from_wire, snapshot_from_wire};
 use tokio::sync::Mutex;
 
+use super::figures;
 use crate::api::Api;
 use crate::error::ApiError;
 
@@ -17,8 +18,17 @@ pub struct CapacityCache {
     kept: Mutex<Option<(Instant, Snapshot)>>,
 }
 
+/// Whether figures were read for the decision at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// Read just now.
+    Fresh,
+    /// Read for an earlier decision, at most the configured time ago.
+    Kept,
+}
+
 impl CapacityCache {
-    /// A snapshot not older than configured, and whether it was read just now. Concurrent refreshes are one call, because the lock is held meanwhile.
+    /// A snapshot not older than configured. Concurrent refreshes are one call, because the lock is held meanwhile.
     /// A request about tags or blobs is answered for itself: such figures are not kept.
     ///
     /// # Errors
@@ -27,19 +37,22 @@ impl CapacityCache {
         &self,
         api: &Api,
         request: GetCapacityRequest,
-    ) -> Result<(Snapshot, bool), ApiError> {
+    ) -> Result<(Snapshot, Age), ApiError> {
         let special = !request.tags.is_empty() || !request.blob_uuids.is_empty();
         if special {
-            return Ok((fetch(api, request).await?, true));
+            return Ok((fetch(api, request).await?, Age::Fresh));
         }
         let max_age = api.daemon.cluster.current().scheduler_cache_timeout;
         let mut kept = self.kept.lock().await;
         match kept.as_ref().filter(|(at, _)| is_fresh(*at, max_age)) {
-            Some((_, snapshot)) => Ok((snapshot.clone(), false)),
+            Some((at, snapshot)) => {
+                figures::snapshot_used(*at);
+                Ok((snapshot.clone(), Age::Kept))
+            }
             None => {
                 let snapshot = fetch(api, request).await?;
                 *kept = Some((Instant::now(), snapshot.clone()));
-                Ok((snapshot, true))
+                Ok((snapshot, Age::Fresh))
             }
         }
     }
@@ -63,6 +76,9 @@ fn is_fresh(at: Instant, max_age: Duration) -> bool {
 }
 
 async fn fetch(api: &Api, request: GetCapacityRequest) -> Result<Snapshot, ApiError> {
-    let reply = api.tier(CallClass::Interactive, request).await?;
-    Ok(snapshot_from_wire(&reply))
+    let read = Instant::now();
+    let snapshot = snapshot_from_wire(&api.tier(CallClass::Interactive, request).await?);
+    figures::snapshot_read(&snapshot);
+    figures::snapshot_used(read);
+    Ok(snapshot)
 }

@@ -105,12 +105,9 @@ async fn what_a_tenant_makes_it_finds_again() {
     for (path, uuid) in [
         ("/networks/lan", &targets.network),
         ("/instances/web", &targets.instance),
-        ("/artifacts/tiny.qcow2", &targets.artifact),
+        (&format!("/artifacts/{}", targets.artifact), &targets.artifact),
     ] {
         let answer = world.ask(Method::GET, path, Some(&token), Value::Null).await;
-        if path.starts_with("/artifacts") && answer.status == 404 {
-            continue;
-        }
         assert_eq!(answer.ok(path)["uuid"], **uuid, "{path}");
     }
     let metadata = format!("/networks/{}/metadata", targets.network);
@@ -137,18 +134,4 @@ async fn what_a_tenant_makes_it_finds_again() {
     );
     let operation = world.ask(Method::GET, &path, Some(&token), Value::Null).await.ok("operation");
     assert_eq!(operation["network_uuid"], targets.network);
-}
-
-#[tokio::test]
-async fn too_much_is_refused_with_the_account() {
-    let Some(world) = World::start().await else { return };
-    let token = world.token("t1").await;
-    let create = |memory: u64| json!({"name": "big", "cpus": 1, "memory": memory, "disk": [{"size": 1}]});
-    let before = world.fingerprint().await;
-    let answer = world.ask(Method::POST, "/instances", Some(&token), create(1 << 20)).await;
-    answer.refused("too large", 507);
-    assert_eq!(answer.body["transient"], false, "{}", answer.text);
-    assert!(answer.body["stage"].is_string() && answer.body["refusals"].is_array(), "{}", answer.text);
-    assert!(!answer.text.contains("\"node\""), "{}", answer.text);
-    assert_eq!(world.fingerprint().await, before);
 }

@@ -7,6 +7,7 @@
     reason = "a test may fail loudly"
 )]
 
+mod admission;
 mod answer;
 mod bad_input;
 mod edge;

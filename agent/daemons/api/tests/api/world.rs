@@ -20,6 +20,7 @@ use sf_protos::namespaces::{CreateNamespaceRequest, NewKey};
 use sf_protos::networks::RenewCarrierSessionRequest;
 use sf_protos::nodes::{CheckInRequest, NodeMetrics, RegisterNodeRequest};
 use sf_runtime::{Liveness, Shutdown, StatusLine};
+use sf_store::conn::Pools;
 use sf_store::sql::sql;
 use sf_store::testing::TestDatabase;
 use sf_store::{Settings, StoreResult};
@@ -42,7 +43,7 @@ const CLUSTER: [(&str, &str); 4] = [
 pub(crate) struct World {
     pub(crate) api: Api,
     router: Router,
-    database: TestDatabase,
+    pub(crate) database: TestDatabase,
     server_shutdown: Shutdown,
     server: tokio::task::JoinHandle<()>,
     _directory: tempfile::TempDir,
@@ -61,12 +62,8 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let (cluster, _) = ClusterConfig::from_texts(CLUSTER).unwrap();
         let settings = Settings { cluster, fqdn: "n1".to_owned() };
-        let tier = Tier::new(GatewayParts {
-            pool: database.pool.clone(),
-            lease_pool: database.pool.clone(),
-            concurrency: 16,
-            settings,
-        });
+        let tier =
+            Tier::new(GatewayParts { pools: Pools::new(&database.options, 8, 2), concurrency: 16, settings });
         let loopback = "127.0.0.1:0".parse().unwrap();
         let server = Server::bind(tier, loopback, "n1", Duration::from_millis(100)).await.unwrap();
         let port = server.address().unwrap().port();

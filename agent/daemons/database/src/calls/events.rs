@@ -32,7 +32,7 @@ async fn record(
 ) -> Result<RecordEventBatchReply, Status> {
     let deadline = caller.deadline;
     in_place(&gateway, &caller, move |gateway| async move {
-        events::record_batch(&gateway.pool, deadline, request.events).await
+        events::record_batch(&gateway.pools.ordinary, deadline, request.events).await
     })
     .await
 }
@@ -51,7 +51,7 @@ async fn prune(
     };
     let reply = in_place(&gateway, &caller, move |gateway| async move {
         let settings = gateway.settings.load_full();
-        events::prune(&gateway.pool, &settings, &fence, budget).await
+        events::prune(&gateway.pools.ordinary, &settings, &fence, budget).await
     })
     .await?;
     for pruned in &reply.pruned {
@@ -68,7 +68,7 @@ async fn purge(
     request: PurgeObjectEventsRequest,
 ) -> Result<PurgeObjectEventsReply, Status> {
     in_place(&gateway, &caller, move |gateway| async move {
-        events::purge_object(&gateway.pool, &request.object_type, &request.object_id).await
+        events::purge_object(&gateway.pools.ordinary, &request.object_type, &request.object_id).await
     })
     .await
 }

@@ -89,7 +89,7 @@ async fn create(
         )?;
         let amounts = wanted.amounts;
         let seen = in_place(&gateway, &caller, move |gateway| async move {
-            let mut conn = checkout(&gateway.pool).await?;
+            let mut conn = checkout(&gateway.pools.ordinary).await?;
             capacity::observe(&mut conn, &context, node, refusal, amounts).await
         });
         refused.refusals.push(seen.await?);
@@ -122,7 +122,7 @@ async fn repeated(
     wanted: Create,
 ) -> Result<CreateInstanceReply, Status> {
     in_place(gateway, caller, move |gateway| async move {
-        let mut conn = checkout(&gateway.pool).await?;
+        let mut conn = checkout(&gateway.pools.ordinary).await?;
         instances::existing(&mut conn, &wanted).await
     })
     .await

@@ -54,8 +54,7 @@ mod tests {
         let options = ConnectOptions { endpoint, user: "x".into(), password: None, database: None };
         let (cluster, _) = sf_config::ClusterConfig::from_texts([]).unwrap();
         let gateway = Gateway::new(GatewayParts {
-            pool: conn::pool(&options, 1),
-            lease_pool: conn::pool(&options, 1),
+            pools: conn::Pools::new(&options, 1, 1),
             concurrency: 1,
             settings: Settings { cluster, fqdn: "n".to_owned() },
         });

@@ -48,7 +48,7 @@ async fn take(
         Arc::new(caller.transaction(&ClaimRendersRequest::CALL, None, gateway.settings.load_full())?);
     let (request, deadline) = (request.clone(), caller.deadline);
     in_place(gateway, caller, move |gateway| async move {
-        transaction(&gateway.pool, deadline, |conn| {
+        transaction(&gateway.pools.ordinary, deadline, |conn| {
             let (context, request) = (context.clone(), request.clone());
             Box::pin(async move { networks::claim_renders(conn, &context.settings, &request).await })
         })
@@ -67,7 +67,7 @@ async fn intent(
         Arc::new(caller.transaction(&GetNetworkIntentRequest::CALL, None, gateway.settings.load_full())?);
     let deadline = caller.deadline;
     in_place(&gateway, &caller, move |gateway| async move {
-        transaction(&gateway.pool, deadline, |conn| {
+        transaction(&gateway.pools.ordinary, deadline, |conn| {
             let (context, request) = (context.clone(), request.clone());
             Box::pin(async move { networks::intent_of(conn, &context.settings, &request).await })
         })

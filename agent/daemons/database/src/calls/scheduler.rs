@@ -77,7 +77,7 @@ impl Pass<'_> {
         let ctx =
             self.caller.transaction(&ReconcileCapacityRequest::CALL, self.request.context(), settings)?;
         let (ctx, work) = (Arc::new(ctx), Arc::new(work));
-        transaction(&self.gateway.pool, self.caller.deadline, |conn| {
+        transaction(&self.gateway.pools.ordinary, self.caller.deadline, |conn| {
             attempt(conn, ctx.clone(), work.clone()).boxed()
         })
         .await

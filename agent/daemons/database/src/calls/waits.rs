@@ -78,7 +78,7 @@ async fn take(
     let context = Arc::new(caller.transaction(&call, None, gateway.settings.load_full())?);
     let (ask, deadline) = (ask.clone(), caller.deadline);
     let work = in_place(gateway, caller, move |gateway| async move {
-        transaction(&gateway.pool, deadline, |conn| {
+        transaction(&gateway.pools.ordinary, deadline, |conn| {
             let (context, ask) = (context.clone(), ask.clone());
             Box::pin(async move {
                 context.begin_attempt();
@@ -127,7 +127,7 @@ async fn look(
 ) -> Result<WaitOperationsReply, Status> {
     let asked = watched.to_vec();
     let outcomes = in_place(gateway, caller, move |gateway| async move {
-        let mut conn = checkout(&gateway.pool).await?;
+        let mut conn = checkout(&gateway.pools.ordinary).await?;
         operations::outcomes(&mut conn, &asked).await
     })
     .await?;

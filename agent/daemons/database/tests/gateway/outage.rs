@@ -14,6 +14,12 @@ use crate::tier::OneGateway;
 
 /// How long a state may take to show. Health is looked at every five seconds.
 const SOON: Duration = Duration::from_secs(40);
+/// Longer than a pool waits for a session, so that every session it keeps is met in the middle of an answer.
+const FROZEN: Duration = Duration::from_secs(7);
+/// Calls at a time; as many as the gateway has sessions.
+const CALLERS: usize = 8;
+/// Calls after the outage, each of which must be answered by its own answer.
+const ROUNDS: usize = 25;
 
 async fn read(client: &Gateway) -> Result<(), DbError> {
     let request = GetNodeRequest { reference: "unknown.test".into() };
@@ -23,6 +29,18 @@ async fn read(client: &Gateway) -> Result<(), DbError> {
 async fn write(client: &Gateway, name: &str) -> Result<(), DbError> {
     let request = CreateNamespaceRequest { context: None, name: name.into(), key: None };
     client.call(CallClass::Interactive, request).await.map(|_| ())
+}
+
+async fn all_at_once(client: &Gateway) -> Vec<Result<(), DbError>> {
+    futures::future::join_all((0..CALLERS).map(|_| read(client))).await
+}
+
+fn is_not_found(outcome: &Result<(), DbError>) -> bool {
+    matches!(outcome, Err(DbError::NotFound { .. }))
+}
+
+fn is_unavailable(outcome: &Result<(), DbError>) -> bool {
+    matches!(outcome, Err(DbError::DatabaseUnavailable { .. }))
 }
 
 async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
@@ -54,11 +72,25 @@ async fn a_stopped_and_a_read_only_server_are_outages_and_pass() {
     assert!(matches!(read(&client).await, Err(DbError::NotFound { .. })));
     write(&client, "before").await.unwrap();
 
+    let warm = all_at_once(&client).await;
+    assert!(warm.iter().all(is_not_found), "{warm:?}");
     signal(server.pid().unwrap(), "STOP");
-    let outcome = read(&client).await;
-    assert!(matches!(outcome, Err(DbError::DatabaseUnavailable { .. })), "{outcome:?}");
+    let frozen = Instant::now();
+    while frozen.elapsed() < FROZEN {
+        let outcomes = all_at_once(&client).await;
+        assert!(outcomes.iter().all(is_unavailable), "{outcomes:?}");
+    }
     signal(server.pid().unwrap(), "CONT");
-    until("reading again", async || matches!(read(&client).await, Err(DbError::NotFound { .. }))).await;
+    until("reading again", async || {
+        let outcome = read(&client).await;
+        assert!(is_not_found(&outcome) || is_unavailable(&outcome), "{outcome:?}");
+        is_not_found(&outcome)
+    })
+    .await;
+    for _ in 0..ROUNDS {
+        let outcomes = all_at_once(&client).await;
+        assert!(outcomes.iter().all(is_not_found), "{outcomes:?}");
+    }
     until("writing again", async || write(&client, "again").await.is_ok()).await;
 
     let serving = async || probe("127.0.0.1", gateway.port, Duration::from_secs(1)).await.is_ok();

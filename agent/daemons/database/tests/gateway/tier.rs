@@ -26,8 +26,7 @@ impl OneGateway {
     pub(crate) async fn start(database: &TestDatabase) -> Self {
         let cluster = settings(&[]).cluster.clone();
         let tier = Tier::new(GatewayParts {
-            pool: conn::pool(&database.options, 8),
-            lease_pool: conn::pool(&database.options, 2),
+            pools: conn::Pools::new(&database.options, 8, 2),
             concurrency: 8,
             settings: Settings { cluster, fqdn: "gateway.test".to_owned() },
         });

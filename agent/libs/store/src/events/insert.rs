@@ -11,6 +11,9 @@ use crate::conn::Conn;
 use crate::error::{StoreError, StoreResult};
 use crate::sql::{Bind, sql};
 
+/// How often an insert may lose against a spool that stores the same event.
+const MAX_ATTEMPTS: u32 = 3;
+
 /// Stores events in the transaction of a mutation, as its last statements. Those that are stored already (their
 /// spool was faster) are left as they are.
 ///
@@ -24,9 +27,17 @@ pub async fn insert(conn: &mut Conn, events: &[Event]) -> StoreResult<()> {
         events.iter().map(|event| validate(event, Utc::now())).collect();
     let valid =
         checked.map_err(|reason| StoreError::Invalid(format!("an event of the context: {reason}")))?;
-    let stored = stored(conn, &valid).await?;
-    let fresh: Vec<Valid<'_>> = valid.into_iter().filter(|event| !stored.contains(&event.uuid)).collect();
-    write(conn, &fresh).await
+    let mut attempts = 0;
+    loop {
+        let stored = stored(conn, &valid).await?;
+        let fresh: Vec<Valid<'_>> =
+            valid.iter().filter(|event| !stored.contains(&event.uuid)).cloned().collect();
+        match write(conn, &fresh).await {
+            // A spool stored one of them since we looked; the failed statement left nothing, so look again.
+            Err(error) if error.is_duplicate() && attempts < MAX_ATTEMPTS => attempts += 1,
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Which of these events exist.

@@ -15,8 +15,10 @@ use crate::sql::{rows, sql};
 
 /// Keys handled by one call.
 const BATCH: u64 = 500;
-/// Counters of attempts are kept this long after their window.
-const ATTEMPTS_KEPT: Duration = Duration::from_secs(3600);
+/// Counters of attempts are kept this long after their window (`security.md`).
+const ATTEMPTS_KEPT: Duration = Duration::from_secs(600);
+/// Counters removed by one call.
+const ATTEMPTS_BATCH: usize = 5000;
 
 rows! {
     struct Expired {
@@ -31,13 +33,16 @@ rows! {
 /// # Errors
 /// Those of the database.
 pub async fn reap_keys(conn: &mut Conn, ctx: &TxContext) -> StoreResult<ReapExpiredKeysReply> {
-    sql("DELETE FROM auth_attempts WHERE window_start < TIMESTAMPADD(MICROSECOND, -?, UTC_TIMESTAMP(6)) LIMIT 5000")
-        .bind(ATTEMPTS_KEPT)
-        .run(conn)
-        .await?;
+    let forgotten = sql("DELETE FROM auth_attempts \
+         WHERE window_start < TIMESTAMPADD(MICROSECOND, -?, UTC_TIMESTAMP(6)) LIMIT ?")
+    .bind(ATTEMPTS_KEPT)
+    .bind(ATTEMPTS_BATCH as u64)
+    .run(conn)
+    .await?;
+    let more = forgotten >= ATTEMPTS_BATCH;
     let grace = ctx.settings.namespace_key_reap_grace;
     if grace.is_zero() {
-        return Ok(ReapExpiredKeysReply::default());
+        return Ok(ReapExpiredKeysReply { deleted: 0, more });
     }
     let expired: Vec<Expired> = sql("SELECT uuid, namespace, name FROM namespace_keys WHERE live_name IS NOT NULL \
          AND expires_at < TIMESTAMPADD(MICROSECOND, -?, UTC_TIMESTAMP(6)) ORDER BY uuid LIMIT ? FOR UPDATE SKIP LOCKED")
@@ -51,7 +56,7 @@ pub async fn reap_keys(conn: &mut Conn, ctx: &TxContext) -> StoreResult<ReapExpi
         ctx.event(EventType::Prune, format!("expired key deleted: {}", key.name), &[object(&key.namespace)]);
     }
     let deleted = u32::try_from(expired.len()).unwrap_or(u32::MAX);
-    Ok(ReapExpiredKeysReply { deleted, more: expired.len() as u64 == BATCH })
+    Ok(ReapExpiredKeysReply { deleted, more: more || expired.len() as u64 == BATCH })
 }
 
 /// Removes the rows of namespaces and keys that were deleted longer ago than the configured delay. A namespace stays

@@ -102,7 +102,7 @@ async fn from_upload(
     let answer = plane
         .commit_upload(owner.peer, upload, target.encode_to_vec())
         .await
-        .map_err(|error| storage_error(&error, &owner.node_name))?;
+        .map_err(|error| storage_error(&error, "upload", &owner.node_name))?;
     let artifact = Artifact::decode(answer).map_err(|_| no_answer(&owner.node_name))?;
     Ok(Some(artifact))
 }

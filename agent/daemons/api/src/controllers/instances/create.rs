@@ -9,14 +9,13 @@ use sf_model::state::NodeState;
 use sf_model::{InstanceId, InterfaceId, NodeId, ObjectType};
 use sf_protos::artifacts::{DiskBase, ResolveDiskBasesReply, ResolveDiskBasesRequest};
 use sf_protos::instances::{
-    CreateInstanceReply, CreateInstanceRequest, DiskSpec as WireDiskSpec, InterfaceSpec,
-    VideoSpec as WireVideoSpec, interface_spec,
+    CreateInstanceRequest, DiskSpec as WireDiskSpec, InterfaceSpec, VideoSpec as WireVideoSpec,
+    interface_spec,
 };
 use sf_protos::nodes::GetNodeRequest;
-use sf_protos::scheduler::GetCapacityRequest;
 use sf_scheduler::limits::disk_charge_gb;
-use sf_scheduler::wire::{affinity_to_wire, refusals_from_wire};
-use sf_scheduler::{Amounts, Decision, GuardRefusal, Policy, Refusal, Request as Wanted, decide};
+use sf_scheduler::wire::affinity_to_wire;
+use sf_scheduler::{Amounts, Request as Wanted};
 use sha2::{Digest, Sha256};
 
 pub use super::spec::Create;
@@ -24,14 +23,9 @@ use crate::call::Call;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::params::{AddressWish, DiskSpec, NetworkSpec};
-use crate::placement::{disks::lay_out, explain};
+use crate::placement::{disks::lay_out, explain, place};
 use crate::reply::{ApiResult, Reply};
 use crate::views::InstanceView;
-
-/// Candidates of one walk.
-const MOST_CANDIDATES: usize = 32;
-/// Walks: one, and one more over fresh figures without the nodes that refused.
-const WALKS: usize = 2;
 
 /// Answers the instance, in its first state.
 ///
@@ -209,73 +203,4 @@ fn interface(network: &NetworkSpec) -> InterfaceSpec {
         model: network.model.to_string(),
         float: network.float,
     }
-}
-
-/// Decides, and has the admission transaction try the candidates in order. The inner result is the account when no node
-/// took the instance.
-async fn place(
-    call: &Call,
-    request: CreateInstanceRequest,
-    mut wanted: Wanted,
-    tags: &[String],
-) -> Result<Result<CreateInstanceReply, Refusal>, ApiError> {
-    let mut refused: Vec<GuardRefusal> = Vec::new();
-    let mut decision = Decision::default();
-    for _ in 0..WALKS {
-        let (decided, fresh) = decide_now(call, &request, &wanted).await?;
-        decision = decided;
-        let candidates = decision.candidates(MOST_CANDIDATES);
-        if candidates.is_empty() && fresh {
-            break;
-        }
-        if candidates.is_empty() {
-            // Nobody is refused for what was true a second ago.
-            call.api.capacity.expire().await;
-            continue;
-        }
-        let candidate_node_uuids = candidates.iter().map(ToString::to_string).collect();
-        let reply = call.tier(CreateInstanceRequest { candidate_node_uuids, ..request.clone() }).await?;
-        if reply.instance.is_some() {
-            if let Some(node) = &reply.admitted {
-                call.api.capacity.admitted(node, tags).await;
-            }
-            return Ok(Ok(reply));
-        }
-        refused.extend(refusals_from_wire(&reply.refusals));
-        call.api.capacity.expire().await;
-        wanted.excluded.extend(candidates);
-        if reply.r#final {
-            break;
-        }
-    }
-    let affinity = &wanted.affinity;
-    Ok(Err(if refused.is_empty() {
-        Refusal::of_decision(&decision, affinity)
-    } else {
-        Refusal::of_walk(&decision, affinity, &refused)
-    }))
-}
-
-async fn decide_now(
-    call: &Call,
-    request: &CreateInstanceRequest,
-    wanted: &Wanted,
-) -> Result<(Decision, bool), ApiError> {
-    let affinity = &wanted.affinity;
-    let lists =
-        [&affinity.require_with, &affinity.require_without, &affinity.prefer_with, &affinity.prefer_without];
-    let tags: Vec<String> = lists.into_iter().flatten().cloned().collect();
-    let blob_uuids: Vec<String> = request.disks.iter().filter_map(|disk| disk.blob_uuid.clone()).collect();
-    let capacity = GetCapacityRequest {
-        namespace: (!tags.is_empty()).then(|| request.namespace.clone()),
-        tags,
-        blob_uuids,
-    };
-    let (snapshot, fresh) = call.api.capacity.snapshot(&call.api, capacity).await?;
-    let cluster = call.cluster();
-    let policy = Policy {
-        target_load: cluster.scheduler_target_load,
-        locality_weight: cluster.scheduler_locality_weight,
-    };
-    Ok((decide(&snapshot, wanted, &policy, &mut rand::rng()), fresh))
 }

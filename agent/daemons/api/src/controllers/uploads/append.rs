@@ -39,7 +39,7 @@ pub async fn handle(call: Call, request: Append) -> ApiResult {
         Ok(size) => Ok(Reply::json(Value::from(size))),
         Err(error) => {
             call.api.upload_owners.forget(request.upload);
-            Err(storage_error(&error, &owner.node_name))
+            Err(storage_error(&error, "upload", &owner.node_name))
         }
     }
 }

@@ -35,7 +35,10 @@ pub async fn handle(call: Call, request: Create) -> ApiResult {
     let peer = Peer { node: daemon.node.uuid, address: here };
     // The file first: a file without a row is swept away, a row without a file would be a lost upload.
     let plane = call.api.nodes.data_plane(&call.api)?;
-    plane.create_upload(peer, upload).await.map_err(|error| storage_error(&error, &daemon.node.name))?;
+    plane
+        .create_upload(peer, upload)
+        .await
+        .map_err(|error| storage_error(&error, "upload", &daemon.node.name))?;
     let wanted = CreateUploadRequest {
         context: None,
         upload_uuid: upload.to_string(),

@@ -30,6 +30,6 @@ pub async fn handle(call: Call, request: Truncate) -> ApiResult {
     plane
         .truncate(owner.peer, request.upload, request.offset)
         .await
-        .map_err(|error| storage_error(&error, &owner.node_name))?;
+        .map_err(|error| storage_error(&error, "upload", &owner.node_name))?;
     Ok(Reply::null().audit(ObjectType::Upload, request.upload, "upload truncated"))
 }

@@ -11,8 +11,8 @@ quickstart: ## install, build, start the cloud, boot a guest, show its console
 quickstart-down: ## stop and remove everything that quickstart made
 	@scripts/quickstart-down.sh
 
-test: ## everything that can run here: lint, unit, store, daemon, kernel, hypervisor, system, conformance
-	@scripts/test.sh lint rust conformance system kill quickstart
+test: ## everything that can run here: lint, unit, store, daemon, kernel, hypervisor, system, conformance, modules
+	@scripts/test.sh lint rust conformance system kill quickstart modules
 
 test-rust: ## unit, store, daemon, kernel and hypervisor tests
 	@scripts/test.sh rust
@@ -28,6 +28,9 @@ test-conformance: ## the released client against a running cloud
 
 test-quickstart: ## quickstart and quickstart-down leave nothing behind
 	@scripts/test.sh quickstart
+
+test-modules: ## the Ansible modules in real playbooks against a running cloud
+	@scripts/test.sh modules
 
 test-role: ## the collection on a bare host: a guest boots, a second run changes nothing, nothing is left
 	@scripts/test.sh role
@@ -53,4 +56,4 @@ bench: ## the figures of the benchmark programs, as a table and as JSON
 lint: ## formatting, clippy, floors, sizes, duplicates, licences
 	@scripts/test.sh lint
 
-.PHONY: help quickstart quickstart-down test test-rust test-system test-kill test-conformance test-quickstart test-role test-cluster test-check test-preflight test-drain test-fresh bench lint
+.PHONY: help quickstart quickstart-down test test-rust test-system test-kill test-conformance test-quickstart test-modules test-role test-cluster test-check test-preflight test-drain test-fresh bench lint

@@ -111,10 +111,13 @@ def rust(totals):
         totals.check("cargo test", False)
 
 
-def pytest(totals, env, *paths):
-    venv = subprocess.run(
-        ["scripts/client-venv.sh", "test"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.strip()
+def venv(kind):
+    """A Python environment with what a kind of tests needs."""
+    made = subprocess.run(["scripts/client-venv.sh", kind], cwd=ROOT, check=True, capture_output=True, text=True)
+    return made.stdout.strip()
+
+
+def pytest(totals, env, *paths, kind="test"):
     counted = {"passed": 0, "failed": 0}
 
     def on_line(line):
@@ -127,9 +130,10 @@ def pytest(totals, env, *paths):
                 elif what in ("failed", "error", "errors"):
                     counted["failed"] += int(number)
 
+    place = venv(kind)
     # The released command line is one of the things under test.
-    env = {**env, "PATH": f"{venv}/bin:{os.environ['PATH']}"}
-    status = run([f"{venv}/bin/pytest", "-p", "no:cacheprovider", "-v", "-rs", *paths], on_line, env)
+    env = {**env, "PATH": f"{place}/bin:{os.environ['PATH']}"}
+    status = run([f"{place}/bin/pytest", "-p", "no:cacheprovider", "-v", "-rs", *paths], on_line, env)
     totals.passed += counted["passed"]
     totals.failed += counted["failed"]
     if status != 0 and counted["failed"] == 0:
@@ -160,6 +164,15 @@ def quickstart(totals):
     """With the agent that the other stages test: `make quickstart` itself builds for speed, which takes its time."""
     status = run(["scripts/test-quickstart.sh"], env={"SF_BINARY": str(binary())})
     totals.check("quickstart and quickstart-down", status == 0)
+
+
+def modules(totals):
+    """The Ansible modules: their parts, their reference, and real playbooks against a running cloud."""
+    ansible = venv("ansible")
+    reference = "scripts/lint/collection/modules_reference.py"
+    totals.check("reference of the modules", run([f"{ansible}/bin/python", reference]) == 0)
+    pytest(totals, {}, "tests/unit", kind="ansible")
+    pytest(totals, {"SF_NODE": str(binary()), "SF_ANSIBLE": ansible}, "tests/modules")
 
 
 def scenario(totals, name):
@@ -201,7 +214,7 @@ def drain(totals):
     scenario(totals, "drain")
 
 
-STAGES = {stage.__name__: stage for stage in (lint, rust, conformance, system, kill, quickstart, role, cluster, check, preflight, drain)}
+STAGES = {stage.__name__: stage for stage in (lint, rust, conformance, system, kill, quickstart, modules, role, cluster, check, preflight, drain)}
 
 
 def main(names):

@@ -42,6 +42,15 @@ class Kind:
         """The request that makes such an object."""
         raise NotImplementedError
 
+    def renewed(self, description, asked):
+        """Description of the new object that takes the place of one. `description` has what is asked for and, for the
+        rest, what the old one was."""
+        return description
+
+    def passes(self, error, replaced):
+        """Whether a refusal to make the new object is only because the old one is not forgotten yet."""
+        return False
+
     def predicted(self, description):
         """What the API would show of such an object, as far as that is known before it is made."""
         raise NotImplementedError
@@ -88,6 +97,8 @@ def present(task, kind):
         return _create(task, kind, asked)
     current = kind.current(view)
     after, differences = _compare(kind, view, current, asked)
+    if differences:
+        after = kind.renewed(after, asked)
     before, shown = _shown(kind, view, current, after, differences)
     if differences and task.params['on_change'] == 'fail':
         raise Failure(_explain(kind, view, differences, before, shown), kind.meta(view))
@@ -184,20 +195,29 @@ def _replace(task, kind, view, description):
     if not task.check_mode:
         with task.doing(f'deleting {title(kind, view)} to replace it'):
             kind.remove(task, view, wait=True)
-    return Outcome(True, _make(task, kind, description, view['namespace']), None, None)
+    return Outcome(True, _make(task, kind, description, view['namespace'], replaced=view), None, None)
 
 
-def _make(task, kind, description, namespace):
+def _make(task, kind, description, namespace, replaced=None):
     """Makes an object and answers what the module returns of it."""
     name = description['name']
     if task.check_mode:
         return kind.meta({**kind.predicted(description), 'uuid': NOT_YET, 'state': 'initial', 'namespace': namespace})
     body = {**kind.body(description), 'namespace': namespace}
+    # What has the name now was not there before, so a request whose answer was lost has made it. Not so where the task
+    # names a UUID, because then others may have the same name.
+    landed = None if task.params['uuid'] else functools.partial(by_name, task, kind, name)
+
+    def attempt():
+        try:
+            return task.api.post(kind.path, body, landed)
+        except ApiError as error:
+            if replaced and kind.passes(error, replaced):
+                raise NotYet(str(error)) from error
+            raise
+
     with task.doing(f'creating {kind.noun} {name}'):
-        # What has the name now was not there before, so a request whose answer was lost has made it. Not so where the
-        # task names a UUID, because then others may have the same name.
-        landed = None if task.params['uuid'] else functools.partial(by_name, task, kind, name)
-        view = task.until(lambda: task.api.post(kind.path, body, landed))
+        view = task.until(attempt)
     return kind.meta(_finish(task, kind, view, description['metadata']))
 
 

@@ -102,7 +102,9 @@ options:
     description:
       - What to do if the instance exists and is not as described, or is in error.
       - V(fail) changes nothing and says what is different.
-      - V(recreate) deletes the instance with its disks and makes a new one, with what is not described as it was.
+      - V(recreate) deletes the instance with its disks and makes a new one, with what is not described as it was, but for
+        MAC addresses, which are new ones. For a MAC address that is described, the task waits until the cloud gives it out
+        again, which it does some minutes after it was in use.
     type: str
     choices: [fail, recreate]
     default: fail
@@ -274,6 +276,15 @@ class Instance(sf_objects.Kind):
         if description.get('video'):
             body['video'] = {'memory': sf_specs.VIDEO_MEMORY, **description['video']}
         return body
+
+    def renewed(self, description, asked):
+        # The cloud gives a MAC address that was in use to nobody for minutes, so only one that is asked for is kept.
+        wishes = asked.get('networks') or [{}] * len(description['networks'])
+        kept = [{key: value for key, value in network.items() if key != 'macaddress'} for network in description['networks']]
+        return {**description, 'networks': [{**network, **wish} for network, wish in zip(kept, wishes)]}
+
+    def passes(self, error, replaced):
+        return error.status == 409 and any(interface['macaddr'] in str(error) for interface in replaced['interfaces'])
 
     def predicted(self, description):
         interfaces = [

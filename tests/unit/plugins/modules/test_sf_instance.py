@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from ansible_collections.shakenfist.cloud.plugins.module_utils import sf_objects, sf_task
+from ansible_collections.shakenfist.cloud.plugins.module_utils import sf_api, sf_objects, sf_task
 from ansible_collections.shakenfist.cloud.plugins.modules import sf_instance
 
 NETWORK = 'a8a52ac5-49b6-4444-80d0-3ab6573343ad'
@@ -84,6 +84,24 @@ def test_what_is_not_asked_for_stays_in_a_recreated_one():
     assert body['memory'] == 2048 and body['cpus'] == 1 and body['metadata'] == {'a': 1}
     assert body['disk'] == VIEW['disk_spec'] and body['user_data'] == VIEW['user_data']
     assert body['network'][0]['address'] == '10.0.0.5' and body['video'] == VIEW['video']
+
+
+def renewed(**given):
+    kind, asked = sf_instance.Instance(), opinions(**given)
+    after = sf_objects._compare(kind, VIEW, kind.current(VIEW), asked)[0]
+    return kind.renewed(after, asked)['networks']
+
+
+def test_a_recreated_instance_keeps_its_addresses_and_only_a_mac_address_that_is_asked_for():
+    kept = {'network_uuid': NETWORK, 'address': '10.0.0.5', 'model': 'virtio', 'float': False}
+    assert renewed(ram=2048) == renewed(ram=2048, networks=[NETWORK]) == [kept]
+    mac = '02:00:00:00:00:01'
+    with_mac = f'network_uuid={NETWORK},macaddress={mac}'
+    assert renewed(ram=2048, networkspecs=[with_mac]) == [{**kept, 'macaddress': mac}]
+    assert renewed(networks=[BLOB, NETWORK]) == [{'network_uuid': BLOB}, {'network_uuid': NETWORK}]
+    taken = sf_api.ApiError(409, f'MAC address {mac} is taken in pool mac')
+    assert sf_instance.Instance().passes(taken, VIEW)
+    assert not sf_instance.Instance().passes(sf_api.ApiError(409, 'address 10.0.0.9 is taken'), VIEW)
 
 
 def test_an_instance_in_error_is_never_as_asked_for():

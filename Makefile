@@ -12,7 +12,7 @@ quickstart-down: ## stop and remove everything that quickstart made
 	@scripts/quickstart-down.sh
 
 test: ## everything that can run here: lint, unit, store, daemon, kernel, hypervisor, system, conformance, modules
-	@scripts/test.sh lint rust conformance system kill quickstart modules
+	@scripts/test.sh lint rust role-static conformance system kill quickstart modules
 
 test-rust: ## unit, store, daemon, kernel and hypervisor tests
 	@scripts/test.sh rust
@@ -31,6 +31,9 @@ test-quickstart: ## quickstart and quickstart-down leave nothing behind
 
 test-modules: ## the Ansible modules in real playbooks against a running cloud
 	@scripts/test.sh modules
+
+test-role-static: ## the collection without a host: style, declarations, archive, what it renders
+	@scripts/test.sh role-static
 
 test-role: ## the collection on a bare host: a guest boots, a second run changes nothing, nothing is left
 	@scripts/test.sh role
@@ -56,4 +59,4 @@ bench: ## the figures of the benchmark programs, as a table and as JSON
 lint: ## formatting, clippy, floors, sizes, duplicates, licences
 	@scripts/test.sh lint
 
-.PHONY: help quickstart quickstart-down test test-rust test-system test-kill test-conformance test-quickstart test-modules test-role test-cluster test-check test-preflight test-drain test-fresh bench lint
+.PHONY: help quickstart quickstart-down test test-rust test-system test-kill test-conformance test-quickstart test-modules test-role-static test-role test-cluster test-check test-preflight test-drain test-fresh bench lint

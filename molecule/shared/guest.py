@@ -36,6 +36,22 @@ def marker(client, arguments):
     sys.exit(f"no report within {arguments.seconds} s; the console says:\n{console}")
 
 
+def says(client, arguments):
+    """Waits for a line on the console."""
+    deadline = time.monotonic() + arguments.seconds
+    while time.monotonic() < deadline:
+        console = client.get_console_data(arguments.instance, -1)
+        if arguments.line in console.splitlines():
+            return arguments.line
+        time.sleep(0.5)
+    sys.exit(f"no such line within {arguments.seconds} s; the console says:\n{console}")
+
+
+def floating(client, arguments):
+    """Prints the floating address of the first interface."""
+    return client.get_instance_interfaces(arguments.instance)[0]["floating"]
+
+
 def ping(client, arguments):
     """Pings an address from the namespace of its network."""
     answer = client.ping(arguments.network, arguments.address)
@@ -56,6 +72,14 @@ def main():
     verb.add_argument("marker")
     verb.add_argument("--seconds", type=int, default=120)
     verb.set_defaults(run=marker)
+    verb = verbs.add_parser("says")
+    verb.add_argument("instance")
+    verb.add_argument("line")
+    verb.add_argument("--seconds", type=int, default=120)
+    verb.set_defaults(run=says)
+    verb = verbs.add_parser("floating")
+    verb.add_argument("instance")
+    verb.set_defaults(run=floating)
     verb = verbs.add_parser("ping")
     verb.add_argument("network")
     verb.add_argument("address")

@@ -52,5 +52,8 @@ if ! exists "$tag"; then
     docker start -a "$box" >"$SF_CACHE/image-$flavour.log" 2>&1 ||
         fail "installing packages of the $flavour image" "see $SF_CACHE/image-$flavour.log" "check the network and the mirror $mirror"
     docker commit "$box" "$tag" >/dev/null
+    # Images of earlier recipes are of no use any more; one that a host still runs stays.
+    docker images --format '{{.Repository}}:{{.Tag}}' "${tag%:*}" | grep --invert-match --line-regexp "$tag" |
+        xargs --no-run-if-empty docker rmi >/dev/null 2>&1 || true
 fi
 printf '%s\n' "$tag"

@@ -51,10 +51,7 @@ pub(crate) const DAEMONS: &[Daemon] = &[
     Daemon { name: DaemonName::Net, start: Start::Member(|context| run(sf_daemon_net::run(context))) },
     Daemon { name: DaemonName::Queues, start: Start::Member(|context| run(sf_daemon_queues::run(context))) },
     Daemon { name: DaemonName::Api, start: Start::Member(|context| run(sf_daemon_api::run(context))) },
-    Daemon {
-        name: DaemonName::Resources,
-        start: Start::Member(|context| run(sf_daemon_resources::run(context))),
-    },
+    Daemon { name: DaemonName::Resources, start: Start::Member(resources) },
     Daemon {
         name: DaemonName::Cleaner,
         start: Start::Member(|context| run(sf_daemon_cleaner::run(context))),
@@ -72,6 +69,16 @@ pub(crate) fn find(name: DaemonName) -> Option<&'static Daemon> {
 
 fn run<E: Display>(work: impl Future<Output = Result<(), E>> + Send + 'static) -> Running {
     Box::pin(async { work.await.map_err(|error| Failure::say(Exit::Internal, error)) })
+}
+
+/// A node that was deleted must not come back by being tried again.
+fn resources(context: DaemonContext) -> Running {
+    Box::pin(async {
+        sf_daemon_resources::run(context).await.map_err(|error| {
+            let exit = if error.is_configuration() { Exit::Config } else { Exit::Internal };
+            Failure::new(exit, error)
+        })
+    })
 }
 
 /// A gateway that cannot fit its database is a matter of configuration, not of trying again.

@@ -10,6 +10,7 @@ mod daemons;
 mod failure;
 mod net_cleanup;
 mod probe;
+mod process_record;
 mod run;
 mod standalone;
 mod version;

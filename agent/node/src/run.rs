@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::daemons::{self, Start};
 use crate::failure::{Exit, Failure};
+use crate::process_record::ProcessRecord;
 
 /// Runs a daemon until it is told to end.
 pub(crate) fn run(name: DaemonName, sources: &Sources) -> Result<(), Failure> {
@@ -24,11 +25,15 @@ pub(crate) fn run(name: DaemonName, sources: &Sources) -> Result<(), Failure> {
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
     let shutdown = Shutdown::new(drain(name, &config));
+    let record = ProcessRecord::publish(name, &config, sources);
     let outcome = runtime()?.block_on(async {
         let reload = sources.clone();
         shutdown
             .listen(move || match load_node(&reload) {
-                Ok(fresh) => control.apply(&fresh.config, &[name]),
+                Ok(fresh) => {
+                    control.apply(&fresh.config, &[name]);
+                    record.read_again(&fresh.config, &reload);
+                }
                 Err(error) => tracing::error!(%error, "the configuration was not read again"),
             })
             .context("signals cannot be received")?;

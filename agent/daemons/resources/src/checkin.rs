@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use sf_daemon::DaemonContext;
+use sf_daemon::{DaemonContext, Release};
 use sf_gateway::{CallClass, DbError};
 use sf_hypervisor::libvirt::Libvirt;
 use sf_protos::convert::timestamp;
@@ -15,6 +15,7 @@ use crate::ResourcesError;
 use crate::health::Board;
 use crate::publish;
 use crate::sample::{Sample, Sampler};
+use crate::units::Units;
 
 /// Pause between check-ins (`scheduler.md` §1.4).
 const CHECK_IN: Duration = Duration::from_secs(10);
@@ -24,6 +25,7 @@ const RESOURCES_EVENT: Duration = Duration::from_secs(60);
 /// What the loop remembers between passes.
 struct State {
     sampler: Sampler,
+    units: Units,
     sampled_at: Option<Instant>,
     event_at: Option<Instant>,
 }
@@ -36,6 +38,7 @@ pub(crate) async fn run(
 ) -> Result<(), ResourcesError> {
     let state = Arc::new(tokio::sync::Mutex::new(State {
         sampler: Sampler::new(context.config.clone(), hypervisor),
+        units: Units::default(),
         sampled_at: None,
         event_at: None,
     }));
@@ -65,9 +68,8 @@ async fn check_in(context: &DaemonContext, health: &Board, state: &mut State) ->
     let request = CheckInRequest {
         node_uuid: context.node.uuid.to_string(),
         name: context.node.name.clone(),
-        release: env!("CARGO_PKG_VERSION").to_owned(),
-        // The service manager's view of the daemons is added where there is one.
-        units: Vec::new(),
+        release: Release::own().to_string(),
+        units: state.units.report().await,
         storage_health: health.report(),
         metrics: sample.as_ref().map(Sample::to_wire),
         processes: sample.as_ref().map(Sample::processes).unwrap_or_default(),

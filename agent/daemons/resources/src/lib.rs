@@ -7,6 +7,7 @@ mod checkin;
 mod health;
 mod publish;
 mod sample;
+mod units;
 
 use std::sync::Arc;
 
@@ -26,6 +27,13 @@ pub enum ResourcesError {
         "this node was deleted from the cluster: remove its node_uuid file to register it again as a new node"
     )]
     NodeDeleted,
+}
+
+impl ResourcesError {
+    /// Whether starting again without a change cannot help (exit code 78).
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::NodeDeleted)
+    }
 }
 
 /// Runs the daemon until shutdown is asked for.

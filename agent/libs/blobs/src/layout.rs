@@ -81,6 +81,15 @@ impl Store {
         Ok(Self { root: root.into(), cache_is_linkable })
     }
 
+    /// Marks the root of a store. On a host whose root belongs to the super-user, its one writer cannot do that itself.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn prepare_root(root: &Path) -> Result<(), StoreError> {
+        fs::create_dir_all(root).map_err(StoreError::io("create", root))?;
+        check_layout(root, true)
+    }
+
     /// Opens the store for a reader: checks the layout number, makes nothing.
     ///
     /// # Errors

@@ -98,6 +98,24 @@ impl NodeConfig {
 }
 
 impl DatabaseConfig {
+    /// A configuration from keys and texts alone, as [`NodeConfig::from_pairs`].
+    ///
+    /// # Errors
+    /// Every problem found, as with files.
+    pub fn from_pairs(pairs: &[(&str, &str)]) -> Result<Self, ConfigError> {
+        let (given, mut problems) = given_pairs(pairs, Self::KEYS);
+        match Self::build(&given, &[]) {
+            Ok(config) => {
+                problems.extend(rules::check_database(&config));
+                if problems.is_empty() { Ok(config) } else { Err(problems.into()) }
+            }
+            Err(more) => {
+                problems.extend(more);
+                Err(problems.into())
+            }
+        }
+    }
+
     /// The password of the runtime user: systemd credential `mariadb_password`, else the configured file.
     ///
     /// # Errors

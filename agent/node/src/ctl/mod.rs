@@ -7,6 +7,7 @@ mod config;
 pub(crate) mod database;
 mod gateway;
 mod key;
+mod local;
 mod locks;
 mod node;
 mod schema;
@@ -48,6 +49,9 @@ pub(crate) enum Ctl {
     /// Register, inspect and change nodes.
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// The daemons of this host.
+    #[command(subcommand)]
+    Local(local::LocalCommand),
     /// Look into the event spools of this node.
     #[command(subcommand)]
     Spool(spool::SpoolCommand),
@@ -83,6 +87,7 @@ pub(crate) fn execute(command: Ctl, common: &Common) -> Result<Answer, Failure> 
                 Ctl::GatewayHealth { host, timeout } => {
                     gateway::health(host, Duration::from_secs(timeout), &node).await
                 }
+                Ctl::Local(command) => local::execute(command, &sources).await,
                 Ctl::Node(command) => node::execute(command, &node()?).await,
                 Ctl::SystemKey(command) => system_key::execute(command, &node()?).await,
                 Ctl::Cluster(command) => cluster::execute(command, &node()?).await,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sf_config::NodeConfig;
 use sf_events::spool::{SpoolAdmin, StoredRow};
 use sf_events::{Drainer, Spool, SpoolOptions};
+use sf_model::DaemonName;
 use sf_protos::convert::unix_seconds;
 
 use super::{gateway, locks};
@@ -185,19 +186,30 @@ fn drain(config: &NodeConfig, daemon: &str) -> Result<Answer, Failure> {
     let Some(admin) = SpoolAdmin::find(&config.spool_path.join(daemon)) else {
         return Ok(Answer::new(json!({ "delivered": 0, "removed": false }), "there is no spool"));
     };
-    let delivered = run::runtime()?.block_on(async {
-        let spool = Spool::open(SpoolOptions::for_daemon(config, daemon))?;
-        let waiting = spool.depth();
-        let sink = Arc::new(gateway::client(config)?);
-        let drained = Drainer::new(spool.clone(), sink).drain_until_empty().await;
-        spool.close().await;
-        drained.map(|()| waiting).map_err(|why| Failure::say(Exit::Unreachable, why))
-    })?;
+    let delivered = run::runtime()?.block_on(empty(config, daemon))?;
     let removed = admin.remove_if_empty()?;
     let left = if removed { "the spool is removed" } else { "refused events or files set aside remain" };
     let text = format!("{delivered} events delivered; {left}");
     Ok(Answer::new(json!({ "delivered": delivered, "removed": removed }), text)
         .changed(delivered > 0 || removed))
+}
+
+/// Delivers what a stopped daemon left, and removes the spool when nothing else is in it.
+pub(super) async fn deliver(config: &NodeConfig, daemon: DaemonName) -> Result<(), Failure> {
+    let name = daemon.to_string();
+    empty(config, &name).await?;
+    find(config, &name)?.remove_if_empty()?;
+    Ok(())
+}
+
+/// Delivers every event of a spool and says how many there were.
+async fn empty(config: &NodeConfig, daemon: &str) -> Result<u64, Failure> {
+    let spool = Spool::open(SpoolOptions::for_daemon(config, daemon))?;
+    let waiting = spool.depth();
+    let sink = Arc::new(gateway::client(config)?);
+    let drained = Drainer::new(spool.clone(), sink).drain_until_empty().await;
+    spool.close().await;
+    drained.map(|()| waiting).map_err(|why| Failure::say(Exit::Unreachable, why))
 }
 
 fn find(config: &NodeConfig, daemon: &str) -> Result<SpoolAdmin, Failure> {

@@ -47,6 +47,8 @@ rows! {
         daemon: String,
         state: Option<String>,
         release: Option<String>,
+        pid: Option<u32>,
+        unit_state: Option<String>,
         degraded: bool,
     }
 
@@ -122,7 +124,7 @@ async fn complete(conn: &mut Conn, rows: Vec<Row>) -> StoreResult<Vec<Node>> {
     }
     let ids: Vec<NodeId> = rows.iter().map(|row| row.uuid).collect();
     let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let daemons: Vec<Daemon> = sql("SELECT node_uuid, daemon, state, `release`, \
+    let daemons: Vec<Daemon> = sql("SELECT node_uuid, daemon, state, `release`, pid, unit_state, \
          COALESCE(state = 'failed' OR (unit_state NOT IN ('active', 'activating', 'reloading') \
          AND unit_since < UTC_TIMESTAMP(6) - INTERVAL ? SECOND), FALSE) AS degraded \
          FROM node_daemons WHERE enabled AND node_uuid IN ")
@@ -140,12 +142,13 @@ async fn complete(conn: &mut Conn, rows: Vec<Row>) -> StoreResult<Vec<Node>> {
         .await?;
     let mut entries = metadata::load(conn, ObjectType::Node, &names).await?;
     let mut by_node: BTreeMap<NodeId, Node> = BTreeMap::new();
-    for Daemon { node_uuid, daemon, state, release, degraded } in daemons {
-        let node = by_node.entry(node_uuid).or_default();
-        if degraded {
-            node.degraded_daemons.push(daemon.clone());
+    for row in daemons {
+        let node = by_node.entry(row.node_uuid).or_default();
+        if row.degraded {
+            node.degraded_daemons.push(row.daemon.clone());
         }
-        node.daemons.push(NodeDaemon { daemon, state, release });
+        let Daemon { daemon, state, release, pid, unit_state, .. } = row;
+        node.daemons.push(NodeDaemon { daemon, state, release, pid, unit_state });
     }
     for row in health {
         by_node.entry(row.node_uuid).or_default().storage_health.push(StorageHealth {

@@ -77,7 +77,7 @@ fn predicted(before: pb::Node, wanted: &pb::RegisterNodeRequest) -> pb::Node {
     let known = |name: &String| before.daemons.iter().find(|daemon| daemon.daemon == *name).cloned();
     let daemons: Vec<pb::NodeDaemon> = names
         .into_iter()
-        .map(|daemon| known(&daemon).unwrap_or(pb::NodeDaemon { daemon, state: None, release: None }))
+        .map(|daemon| known(&daemon).unwrap_or(pb::NodeDaemon { daemon, ..pb::NodeDaemon::default() }))
         .collect();
     let whole = !daemons.is_empty();
     pb::Node {

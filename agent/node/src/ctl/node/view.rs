@@ -24,7 +24,7 @@ pub(super) fn compare(before: &pb::Node, after: pb::Node) -> Answer {
 
 /// A node as automation reads it.
 pub(super) fn value(node: &pb::Node) -> Value {
-    let daemon = |d: &pb::NodeDaemon| json!({ "daemon": d.daemon, "state": d.state, "release": d.release });
+    let daemon = |d: &pb::NodeDaemon| json!({ "daemon": d.daemon, "state": daemon_state(d), "release": d.release, "unit_state": d.unit_state });
     json!({
         "uuid": node.uuid, "name": node.name, "state": state(node), "mesh_ip": node.mesh_ip, "egress_ip": node.egress_ip,
         "release": node.release, "schedulable": node.schedulable, "draining": node.draining,
@@ -38,6 +38,12 @@ pub(super) fn value(node: &pb::Node) -> Value {
 /// Its state as a word.
 pub(super) fn state(node: &pb::Node) -> &str {
     node.state.as_ref().map_or("", |state| state.state.as_str())
+}
+
+/// What a daemon says of itself; of one that speaks to no cluster, what its service manager says.
+fn daemon_state(daemon: &pb::NodeDaemon) -> Option<&str> {
+    let unit = daemon.unit_state.as_deref().map(|state| if state == "active" { "running" } else { state });
+    daemon.state.as_deref().or(unit)
 }
 
 /// What an operator would call a change: not its pulse, nor what its daemons say of themselves.
@@ -77,7 +83,7 @@ mod tests {
         let daemon = |name: &str, state: Option<&str>| pb::NodeDaemon {
             daemon: name.into(),
             state: state.map(str::to_owned),
-            release: None,
+            ..pb::NodeDaemon::default()
         };
         let node = |age, daemons| pb::Node { checkin_age_seconds: Some(age), daemons, ..pb::Node::default() };
         let before = node(1.0, vec![daemon("api", None)]);

@@ -1,0 +1,145 @@
+//! Whether the database, its gateways and its clock are where they should be.
+
+use std::path::Path;
+
+use crate::finding::Finding;
+use crate::subject::{DatabaseState, Subject};
+
+/// Differences of clocks, seconds.
+const WARN_SKEW: f64 = 1.0;
+const FAIL_SKEW: f64 = 5.0;
+
+/// PF-DB.
+pub(in crate::checks) fn database(subject: &Subject) -> Vec<Finding> {
+    match &subject.cluster.database {
+        None => vec![
+            Finding::fail("no database is given")
+                .want("mariadb_host or mariadb_socket, and a password")
+                .why("this host is of the database tier")
+                .fix("set sf_mariadb_host and sf_mariadb_password"),
+        ],
+        Some(DatabaseState::Unusable(problem)) => vec![
+            Finding::fail(problem.clone())
+                .want("a MariaDB of 10.11 or later that this host can use")
+                .why("everything the cluster knows is there")
+                .fix("correct the address, the grants or the server, as the message says; see the database page of the operator guide"),
+        ],
+        Some(DatabaseState::Usable { version, warnings }) => {
+            let mut found = vec![Finding::pass(format!("MariaDB {version}"))];
+            found.extend(warnings.iter().map(|warning| Finding::warn(warning.clone())));
+            found
+        }
+    }
+}
+
+/// PF-GW.
+pub(in crate::checks) fn gateways(subject: &Subject) -> Vec<Finding> {
+    let gateways = &subject.cluster.gateways;
+    let problems: Vec<String> = gateways
+        .iter()
+        .filter_map(|gateway| Some(format!("{}: {}", gateway.endpoint, gateway.error.as_ref()?)))
+        .collect();
+    let reached = gateways.len() - problems.len();
+    let found = if reached > 0 {
+        Finding::pass(format!("{reached} of {} gateways accept connections", gateways.len()))
+    } else if subject.cluster.known() {
+        Finding::fail(problems.join("; "))
+            .want("at least one gateway")
+            .why("daemons wait for the database tier")
+            .fix("start sf-database there, or open the port between the hosts")
+    } else {
+        // On the first deployment the tier comes up later in the same run.
+        Finding::skip(format!("no gateway accepts connections yet ({})", problems.join("; ")))
+    };
+    vec![found]
+}
+
+/// PF-CLOCK.
+pub(in crate::checks) fn clock(subject: &Subject) -> Vec<Finding> {
+    let fix = "set up time synchronisation on this host";
+    let skew = match subject.cluster.clock_skew {
+        None => Finding::skip("no clock to compare with could be asked"),
+        Some(skew) => {
+            let got = format!("{skew:+.1} s from the database");
+            let off = |finding: Finding| {
+                finding.want("at most 1 s").why("logs and tokens use the host's clock").fix(fix)
+            };
+            match skew.abs() {
+                size if size > FAIL_SKEW => off(Finding::fail(got)),
+                size if size > WARN_SKEW => off(Finding::warn(got)),
+                _ => Finding::pass(got),
+            }
+        }
+    };
+    vec![skew, synchronised(subject, fix)]
+}
+
+/// A program that keeps the time need not be systemd's own; all of them tell the kernel.
+fn synchronised(subject: &Subject, fix: &str) -> Finding {
+    let asked = subject.system.output("timedatectl", &["show", "--property", "NTPSynchronized", "--value"]);
+    match asked {
+        Ok(answer) if answer.trim() == "yes" => Finding::pass("the clock is synchronised"),
+        Ok(_) if subject.system.exists(Path::new("/run/systemd/container")) => {
+            Finding::skip("a container has the clock of its host")
+        }
+        Ok(_) => Finding::warn("the clock is not synchronised").want("a synchronised clock").fix(fix),
+        Err(error) => Finding::skip(format!("timedatectl: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Level;
+    use crate::subject::{ClusterFacts, GatewayState};
+    use crate::system::fake::{FakeSystem, subject, subject_of};
+
+    fn in_cluster(cluster: ClusterFacts) -> Subject {
+        Subject { cluster, ..subject(&[]) }
+    }
+
+    #[test]
+    fn an_unusable_database_is_refused_with_its_reason() {
+        let with = |database| in_cluster(ClusterFacts { database, ..ClusterFacts::default() });
+        assert_eq!(database(&with(None))[0].level, Level::Fail);
+        let refused = database(&with(Some(DatabaseState::Unusable("Access denied for user".into()))));
+        assert_eq!((refused[0].level, refused[0].got.as_str()), (Level::Fail, "Access denied for user"));
+        let usable =
+            DatabaseState::Usable { version: "10.11.6".into(), warnings: vec!["small buffer pool".into()] };
+        let found = database(&with(Some(usable)));
+        assert_eq!((found[0].level, found[1].level), (Level::Pass, Level::Warn));
+    }
+
+    #[test]
+    fn a_new_cluster_has_no_gateway_yet() {
+        let with = |release: Option<&str>, errors: &[Option<&str>]| {
+            let state = |error: &Option<&str>| GatewayState {
+                endpoint: "10.0.0.1:13005".into(),
+                error: error.map(str::to_owned),
+            };
+            let gateways = errors.iter().map(state).collect();
+            gateways_level(ClusterFacts {
+                gateways,
+                release: release.map(str::to_owned),
+                ..ClusterFacts::default()
+            })
+        };
+        fn gateways_level(facts: ClusterFacts) -> Level {
+            gateways(&in_cluster(facts))[0].level
+        }
+        assert_eq!(with(None, &[Some("refused")]), Level::Skip);
+        assert_eq!(with(Some("0.1"), &[Some("refused")]), Level::Fail);
+        assert_eq!(with(Some("0.1"), &[Some("refused"), None]), Level::Pass);
+    }
+
+    #[test]
+    fn clocks_may_differ_a_little() {
+        for (skew, level) in [(0.4, Level::Pass), (-2.0, Level::Warn), (7.0, Level::Fail)] {
+            let subject = in_cluster(ClusterFacts { clock_skew: Some(skew), ..ClusterFacts::default() });
+            assert_eq!(clock(&subject)[0].level, level, "{skew}");
+        }
+        let mut system = FakeSystem::default();
+        system.programs.insert("timedatectl".into(), "no\n".into());
+        assert_eq!(clock(&subject_of(system, &[]))[1].level, Level::Warn);
+    }
+}

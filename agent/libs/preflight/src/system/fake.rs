@@ -1,0 +1,145 @@
+//! A host that is written down in a test.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{FileSystem, Interface, Listener, System};
+use crate::input::Input;
+use crate::subject::{ClusterFacts, Probes, Subject, VirtState};
+
+/// What there is. Whatever is not written down cannot be read.
+#[derive(Debug, Clone)]
+pub(crate) struct FakeSystem {
+    pub(crate) files: BTreeMap<PathBuf, String>,
+    pub(crate) programs: BTreeMap<String, String>,
+    pub(crate) interfaces: Vec<Interface>,
+    pub(crate) file_system: FileSystem,
+    pub(crate) direct_io: bool,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) sockets: Vec<PathBuf>,
+}
+
+impl Default for FakeSystem {
+    /// A host that is fit for everything.
+    fn default() -> Self {
+        let files = [
+            ("/etc/os-release", "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian 12\"\n"),
+            ("/proc/sys/kernel/osrelease", "6.1.0-18-amd64\n"),
+            ("/proc/1/comm", "systemd\n"),
+            ("/proc/meminfo", "MemTotal:       16384000 kB\nMemFree: 1 kB\n"),
+            ("/proc/cpuinfo", "processor\t: 0\n\nprocessor\t: 1\n\nprocessor\t: 2\n\nprocessor\t: 3\n"),
+            ("/proc/net/route", "Iface\tDestination\tGateway\neth0\t00000000\t010200C0\n"),
+            ("/etc/default/libvirt-guests", "ON_BOOT=ignore\nON_SHUTDOWN=shutdown\n"),
+        ];
+        let programs = [
+            ("systemctl", "systemd 252 (252.39-1~deb12u1)\n+PAM\n"),
+            ("libvirtd", "libvirtd (libvirt) 9.0.0\n"),
+            ("qemu-system-x86_64", "QEMU emulator version 7.2.15 (Debian)\n"),
+            ("qemu-img", "qemu-img version 7.2.15\n"),
+            ("timedatectl", "yes\n"),
+            ("nft", "{\"nftables\": []}"),
+        ];
+        let interface = |name: &str, address: &str| Interface {
+            name: name.into(),
+            up: true,
+            mtu: 1500,
+            addresses: vec![(address.parse().unwrap(), 24)],
+        };
+        Self {
+            files: files.map(|(path, text)| (PathBuf::from(path), text.to_owned())).into(),
+            programs: programs.map(|(name, text)| (name.to_owned(), text.to_owned())).into(),
+            interfaces: vec![interface("eth0", "192.0.2.1"), interface("eth1", "10.0.0.1")],
+            file_system: FileSystem { at: "/srv".into(), kind: "other", free: 500 << 30, read_only: false },
+            direct_io: true,
+            listeners: Vec::new(),
+            sockets: vec!["/run/libvirt/libvirt-sock".into(), "/usr/share/qemu/firmware".into()],
+        }
+    }
+}
+
+impl System for FakeSystem {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        self.files.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn output(&self, program: &str, _: &[&str]) -> io::Result<String> {
+        self.programs.get(program).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        Ok(self.interfaces.clone())
+    }
+
+    fn file_system(&self, _: &Path) -> io::Result<FileSystem> {
+        Ok(self.file_system.clone())
+    }
+
+    fn direct_io(&self, _: &Path) -> io::Result<()> {
+        if self.direct_io { Ok(()) } else { Err(io::ErrorKind::InvalidInput.into()) }
+    }
+
+    fn listeners(&self) -> io::Result<Vec<Listener>> {
+        Ok(self.listeners.clone())
+    }
+
+    fn connects(&self, socket: &Path) -> io::Result<()> {
+        if self.sockets.iter().any(|path| path == socket) {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.sockets.iter().any(|known| known == path) || self.files.contains_key(path)
+    }
+}
+
+/// What trying out answers.
+#[derive(Debug, Clone)]
+pub(crate) struct FakeProbes {
+    pub(crate) virt: VirtState,
+    pub(crate) kernel: Result<(), String>,
+}
+
+impl Probes for FakeProbes {
+    fn virt(&self) -> VirtState {
+        self.virt.clone()
+    }
+
+    fn kernel(&self) -> Result<(), String> {
+        self.kernel.clone()
+    }
+}
+
+/// Guests run with KVM and the kernel makes networks.
+pub(crate) fn probes() -> FakeProbes {
+    FakeProbes { virt: VirtState { virt_type: Some("kvm".into()), failure: None }, kernel: Ok(()) }
+}
+
+/// A host with every role that is fit for all of them, with further keys.
+pub(crate) fn subject(keys: &[(&str, &str)]) -> Subject {
+    subject_of(FakeSystem::default(), keys)
+}
+
+/// The same of another host.
+pub(crate) fn subject_of(system: FakeSystem, keys: &[(&str, &str)]) -> Subject {
+    let mut node = serde_json::json!({
+        "node_name": "n", "node_mesh_ip": "10.0.0.1", "node_mesh_nic": "eth1", "node_egress_nic": "eth0",
+        "mariadb_gateway_hosts": ["10.0.0.1"], "node_is_hypervisor": true,
+    });
+    for (key, value) in keys {
+        node[*key] = (*value).into();
+    }
+    let input = serde_json::json!({
+        "node": node, "roles": ["database", "api", "hypervisor", "network"], "daemons": ["database", "api", "net"],
+        "multi": true, "settings": { "floating_network": "192.168.20.0/24" },
+    });
+    Subject {
+        input: Input::parse(&input.to_string()).unwrap(),
+        system: Box::new(system),
+        probes: Box::new(probes()),
+        cluster: ClusterFacts::default(),
+    }
+}

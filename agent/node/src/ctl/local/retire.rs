@@ -1,0 +1,97 @@
+//! `local retire`.
+
+use std::path::Path;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+use sf_config::{NodeConfig, Sources, load_node};
+use sf_events::spool::SpoolAdmin;
+use sf_model::DaemonName;
+use sf_rollout::retire::{self, UNIT_DIRECTORY};
+use sf_systemd::{ServiceManager, Systemd};
+use sf_units::UNITS;
+
+use crate::answer::{Answer, table};
+use crate::cli::daemon_name;
+use crate::ctl::spool;
+use crate::failure::{Exit, Failure};
+
+#[derive(Debug, Args)]
+pub(crate) struct RetireOptions {
+    /// The whole set of daemons of this host.
+    #[arg(long, required = true, value_delimiter = ',', value_parser = daemon_name)]
+    keep: Vec<DaemonName>,
+    /// Say what would be done and do nothing.
+    #[arg(long)]
+    check: bool,
+}
+
+/// What became of one daemon.
+struct Retired {
+    daemon: DaemonName,
+    stopped: bool,
+    unit_removed: bool,
+    spool: &'static str,
+}
+
+pub(super) async fn execute(options: RetireOptions, sources: &Sources) -> Result<Answer, Failure> {
+    let node = load_node(sources)?.config;
+    let directory = Path::new(UNIT_DIRECTORY);
+    let all: Vec<DaemonName> = UNITS.iter().map(|unit| unit.name).collect();
+    let with_unit = retire::leaving(directory, &all, &options.keep).context("the units cannot be listed")?;
+    let others = all.iter().filter(|daemon| !options.keep.contains(daemon));
+    let with_spool: Vec<DaemonName> =
+        others.copied().filter(|daemon| spool_of(&node, *daemon).is_some()).collect();
+    let mut retired = Vec::new();
+    if !with_unit.is_empty() && !options.check {
+        let services = Systemd::connect().await?;
+        for daemon in &with_unit {
+            let stopped = retire::retire(&services, directory, *daemon).await;
+            let stopped = stopped.map_err(|error| Failure::new(Exit::Internal, error))?;
+            retired.push(Retired { daemon: *daemon, stopped, unit_removed: true, spool: "none" });
+        }
+        services.reload().await?;
+    }
+    let untouched = with_unit.iter().chain(&with_spool).copied();
+    for daemon in untouched {
+        if !retired.iter().any(|done| done.daemon == daemon) {
+            let unit_removed = options.check && with_unit.contains(&daemon);
+            retired.push(Retired { daemon, stopped: unit_removed, unit_removed, spool: "none" });
+        }
+    }
+    let mut left = None;
+    for done in retired.iter_mut().filter(|done| with_spool.contains(&done.daemon)) {
+        if options.check {
+            done.spool = "left";
+            continue;
+        }
+        (done.spool, left) = match spool::deliver(&node, done.daemon).await {
+            Ok(_) => ("drained", left),
+            Err(failure) => ("left", Some(failure)),
+        };
+    }
+    let changed = retired.iter().any(|done| done.unit_removed || done.spool == "drained" || options.check);
+    let answer = answer(&retired).changed(changed);
+    match left {
+        Some(failure) => Err(failure.showing(answer)),
+        None => Ok(answer),
+    }
+}
+
+fn spool_of(node: &NodeConfig, daemon: DaemonName) -> Option<SpoolAdmin> {
+    SpoolAdmin::find(&node.spool_path.join(daemon.to_string()))
+}
+
+fn answer(retired: &[Retired]) -> Answer {
+    let value = |done: &Retired| {
+        json!({
+            "daemon": done.daemon.to_string(), "stopped": done.stopped, "unit_removed": done.unit_removed,
+            "spool": done.spool,
+        })
+    };
+    let rows = retired.iter().map(|done| vec![done.daemon.to_string(), done.spool.to_owned()]);
+    let text =
+        if retired.is_empty() { "nothing to take off".to_owned() } else { table(&["daemon", "spool"], rows) };
+    Answer::new(json!({ "retired": retired.iter().map(value).collect::<Vec<_>>() }), text)
+}

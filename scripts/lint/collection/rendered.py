@@ -56,7 +56,7 @@ class _rendered:
             said = tool(
                 "ansible-playbook", "-i", inventory, PLAY, "-e", f"@{PLAY.parent}/render_vars.yml", "-e", json.dumps({"render_to": str(self.folder), "render_agent": str(self.agent)}),
                 ANSIBLE_COLLECTIONS_PATH=str(place.parents[2]), ANSIBLE_INJECT_FACT_VARS="false", ANSIBLE_LOCALHOST_WARNING="false",
-                ANSIBLE_INVENTORY_UNPARSED_WARNING="false", ANSIBLE_PYTHON_INTERPRETER=str(BIN / "python"),
+                ANSIBLE_PIPELINING="1", ANSIBLE_PYTHON_INTERPRETER=str(BIN / "python"),
             )
         return self.folder, said
 

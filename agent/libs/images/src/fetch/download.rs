@@ -16,12 +16,12 @@ use sf_blobs::journal::{Journal, Validators};
 use sf_blobs::layout::Store;
 use sf_blobs::pipeline::{Ingested, Pipeline};
 use sf_blobs::rescan::{self, RescanError};
-use sf_blobs::space::{Ledger, Promise};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::error::{Class, FetchError, host, shown};
 use super::open::{Body, Conditions, Fetcher, Opened};
+use super::room::{Held, Room};
 use crate::checksum::Published;
 
 /// Waits between attempts; their number is that of the retries.
@@ -40,17 +40,8 @@ pub struct DownloadLimits {
     pub slow_limit: Duration,
     /// Waits between attempts.
     pub delays: Vec<Duration>,
-    /// Where room is asked for once the size is known.
+    /// Where room is asked for.
     pub room: Room,
-}
-
-/// The books of the node's storage.
-#[derive(Debug, Clone, Default)]
-pub struct Room {
-    /// Bytes promised to all writers.
-    pub ledger: Ledger,
-    /// Bytes that are not for the store (`NODE_DISK_RESERVATION_GB`).
-    pub reservation: u64,
 }
 
 /// What to download.
@@ -98,7 +89,7 @@ struct Attempt<'a> {
     journal: Journal,
     running: Option<Running>,
     md5: Option<md5::Md5>,
-    promise: Option<Promise>,
+    room: Held,
     cancel: &'a CancellationToken,
 }
 
@@ -123,7 +114,7 @@ pub async fn download(
     observer: &dyn Observer,
     cancel: &CancellationToken,
 ) -> Result<Outcome, FetchError> {
-    let mut attempt = Attempt { store, journal, running: None, md5: None, promise: None, cancel };
+    let mut attempt = Attempt { store, journal, running: None, md5: None, room: Held::default(), cancel };
     attempt.take_up_earlier_life().await?;
     let mut delays = limits.delays.iter();
     let mut restarted = false;
@@ -179,11 +170,8 @@ impl Attempt<'_> {
         if body.size.is_some_and(|size| size > limits.max_bytes) {
             return Err(FetchError::TooLarge { url: shown(&plan.url), limit: limits.max_bytes });
         }
+        self.room.begin(&limits.room, self.store, body.offset, body.size)?;
         if body.offset == 0 {
-            self.promise = None;
-            let needed = body.size.unwrap_or(0);
-            self.promise =
-                Some(limits.room.ledger.promise(self.store.root(), limits.room.reservation, needed)?);
             self.begin(&body, plan).await?;
         }
         self.pump(&mut body, plan, limits, observer).await?;
@@ -259,9 +247,11 @@ impl Attempt<'_> {
                 return Err(StoreError::ThreadGone("download").into());
             };
             received += bytes.len() as u64;
-            if running.pipeline.size() + bytes.len() as u64 > limits.max_bytes {
+            let end = running.pipeline.size() + bytes.len() as u64;
+            if end > limits.max_bytes {
                 return Err(FetchError::TooLarge { url: shown(&plan.url), limit: limits.max_bytes });
             }
+            self.room.reach(&limits.room, self.store, end)?;
             running.pipeline.write(&bytes).await?;
             if let Some(md5) = &mut self.md5 {
                 md5.update(&bytes);

@@ -327,3 +327,26 @@ async fn a_full_disk_is_found_before_the_first_byte() {
     assert!(rig.staging_is_empty());
     assert_eq!(rig.limits.room.ledger.reserved(), 0);
 }
+
+#[tokio::test]
+async fn a_file_without_an_announced_end_holds_room_while_it_comes() {
+    let origin = Origin::start(|_, _, mut stream| async move {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbytes\r\n";
+        let _ = stream.write_all(head.as_bytes()).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let rig = Rig::new(&origin);
+    let url = origin.url("/");
+    let look = async {
+        while rig.reports.received() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let held = rig.limits.room.ledger.reserved();
+        rig.cancel.cancel();
+        held
+    };
+    let (_, held) = tokio::join!(rig.fetch(&url), look);
+    assert!(held > 0);
+    assert_eq!(rig.limits.room.ledger.reserved(), 0);
+}

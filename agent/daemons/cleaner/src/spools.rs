@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sf_daemon::DaemonContext;
+use sf_events::spool::SpoolAdmin;
 use sf_events::{Drainer, Spool, SpoolOptions};
 
 use crate::error::Incomplete;
@@ -27,20 +28,19 @@ pub(crate) async fn drain_idle(context: DaemonContext) -> Result<(), Incomplete>
 
 async fn drain(context: &DaemonContext, directory: &Path) -> Result<(), String> {
     let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let spool = Spool::open(SpoolOptions::for_daemon(&context.config, name)).map_err(|e| e.to_string())?;
+    let spool = Spool::adopt(SpoolOptions::for_daemon(&context.config, name)).map_err(|e| e.to_string())?;
     let rows = spool.depth();
     let drained = Drainer::new(spool.clone(), Arc::new(context.gateway.clone())).drain_until_empty().await;
-    let empty = spool.depth() == 0;
     spool.close().await;
-    drained?;
-    if !empty {
-        return Ok(());
-    }
-    tracing::info!(directory = %directory.display(), rows, "drained the spool of a daemon that is gone");
-    // The spool's lock is held until the value is dropped, so nobody opens what is being removed.
-    let removed = std::fs::remove_dir_all(directory);
+    // Its lock goes with it; the removal takes it again, or finds that the daemon is back.
     drop(spool);
-    removed.map_err(|error| error.to_string())
+    drained?;
+    // What was refused or set aside is for the operator to look at.
+    let admin = SpoolAdmin::find(directory).ok_or("the spool is gone")?;
+    if admin.remove_if_empty().map_err(|e| e.to_string())? {
+        tracing::info!(directory = %directory.display(), rows, "drained the spool of a daemon that is gone");
+    }
+    Ok(())
 }
 
 fn candidates(spools: &Path, now: SystemTime) -> io::Result<Vec<PathBuf>> {

@@ -127,19 +127,19 @@ impl Drainer {
     /// Sends the oldest batch.
     async fn pass(&mut self) -> Result<Found, String> {
         let batch = self.spool.oldest(BATCH).await.map_err(|e| e.to_string())?;
-        gauges::oldest_age(age(&batch));
+        self.spool.gauges().oldest_age(age(&batch));
         if batch.rows.is_empty() {
-            gauges::blocked(false);
+            self.spool.gauges().blocked(false);
             return Ok(Found::Nothing);
         }
         let full = batch.rows.len() == BATCH;
         let (events, blocked) = self.decode(batch).await.map_err(|e| e.to_string())?;
-        gauges::blocked(blocked);
+        self.spool.gauges().blocked(blocked);
         if events.is_empty() {
             return Ok(if blocked { Found::Blocked } else { Found::Full });
         }
         self.deliver(events).await?;
-        gauges::backoff(0.0);
+        self.spool.gauges().backoff(0.0);
         Ok(if full { Found::Full } else { Found::Some })
     }
 
@@ -266,7 +266,7 @@ impl Drainer {
 
     async fn back_off(&mut self, why: &str, shutdown: &Shutdown, tick: &LoopTick) {
         self.backoff = (self.backoff * 2).clamp(FIRST_BACKOFF, MAX_BACKOFF);
-        gauges::backoff(self.backoff.as_secs_f64());
+        self.spool.gauges().backoff(self.backoff.as_secs_f64());
         if self.backoff == FIRST_BACKOFF {
             tracing::warn!(why, waiting = self.spool.depth(), "events cannot be delivered and are kept");
         }
@@ -300,7 +300,7 @@ fn retry(why: &str) -> String {
 
 async fn show_age(spool: &Spool) {
     if let Ok(batch) = spool.oldest(1).await {
-        gauges::oldest_age(age(&batch));
+        spool.gauges().oldest_age(age(&batch));
     }
 }
 

@@ -4,8 +4,8 @@ use metrics::{counter, gauge};
 
 use crate::spool::DropReason;
 
-/// Makes the series exist before the first event.
-pub(crate) fn announce() {
+/// Makes the counters exist before the first event.
+fn announce() {
     for reason in DropReason::ALL {
         counter!("eventlog_spool_dropped_total", "reason" => reason.label()).increment(0);
     }
@@ -13,31 +13,54 @@ pub(crate) fn announce() {
         counter!("eventlog_drain_batches_total", "result" => result).increment(0);
     }
     counter!("eventlog_spool_corrupt_total").increment(0);
-    depth(0);
-    bytes(0);
-    oldest_age(0.0);
-    blocked(false);
-    backoff(0.0);
 }
 
-pub(crate) fn depth(rows: u64) {
-    gauge!("eventlog_spool_depth").set(rows as f64);
+/// The present figures of one spool. They carry no label: a process shows those of its own spool, and a spool that it
+/// drains for a daemon that is gone shows none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gauges {
+    /// Of the process's own spool.
+    Shown,
+    /// Of an adopted one.
+    Hidden,
 }
 
-pub(crate) fn bytes(bytes: u64) {
-    gauge!("eventlog_spool_bytes").set(bytes as f64);
-}
+impl Gauges {
+    /// Makes the series exist.
+    pub(crate) fn announce(self) {
+        announce();
+        self.depth(0);
+        self.bytes(0);
+        self.oldest_age(0.0);
+        self.blocked(false);
+        self.backoff(0.0);
+    }
 
-pub(crate) fn oldest_age(seconds: f64) {
-    gauge!("eventlog_spool_oldest_age_seconds").set(seconds);
-}
+    pub(crate) fn depth(self, rows: u64) {
+        self.set("eventlog_spool_depth", rows as f64);
+    }
 
-pub(crate) fn blocked(blocked: bool) {
-    gauge!("eventlog_spool_blocked").set(f64::from(u8::from(blocked)));
-}
+    pub(crate) fn bytes(self, bytes: u64) {
+        self.set("eventlog_spool_bytes", bytes as f64);
+    }
 
-pub(crate) fn backoff(seconds: f64) {
-    gauge!("eventlog_drain_backoff_seconds").set(seconds);
+    pub(crate) fn oldest_age(self, seconds: f64) {
+        self.set("eventlog_spool_oldest_age_seconds", seconds);
+    }
+
+    pub(crate) fn blocked(self, blocked: bool) {
+        self.set("eventlog_spool_blocked", f64::from(u8::from(blocked)));
+    }
+
+    pub(crate) fn backoff(self, seconds: f64) {
+        self.set("eventlog_drain_backoff_seconds", seconds);
+    }
+
+    fn set(self, name: &'static str, value: f64) {
+        if self == Self::Shown {
+            gauge!(name).set(value);
+        }
+    }
 }
 
 pub(crate) fn batch(result: &'static str) {

@@ -309,6 +309,27 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+#[tokio::test]
+async fn an_adopted_spool_leaves_the_gauges_to_the_processs_own() {
+    let (own, adopted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for (directory, events) in [(&own, 1), (&adopted, 3)] {
+        let (spool, recorder) = open(directory.path());
+        for _ in 0..events {
+            recorder.record_durable(plain("waits")).await;
+        }
+        spool.close().await;
+    }
+    let shown = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = shown.handle();
+    let _shown = metrics::set_default_local_recorder(&shown);
+    let _own = Spool::open(options(own.path())).unwrap();
+    let other = Spool::adopt(options(adopted.path())).unwrap();
+    assert_eq!(other.depth(), 3);
+    Drainer::new(other, Arc::new(Tier::default())).drain_until_empty().await.unwrap();
+    let text = handle.render();
+    assert!(text.contains("eventlog_spool_depth 1\n"), "{text}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     /// Any interleaving of recording, draining and reopening behaves like a queue.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::SpoolOptions;
-use crate::gauges;
+use crate::gauges::{self, Gauges};
 
 /// Why an event was dropped before it was acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,12 +62,13 @@ pub(crate) struct Limits {
     max: Depth,
     depth: Mutex<Depth>,
     dropped: AtomicU64,
+    gauges: Gauges,
 }
 
 impl Limits {
-    pub(crate) fn new(options: &SpoolOptions, depth: Depth) -> Self {
+    pub(crate) fn new(options: &SpoolOptions, depth: Depth, gauges: Gauges) -> Self {
         let max = Depth { rows: options.max_rows, bytes: options.max_bytes };
-        let limits = Self { max, depth: Mutex::new(Depth::default()), dropped: AtomicU64::new(0) };
+        let limits = Self { max, depth: Mutex::new(Depth::default()), dropped: AtomicU64::new(0), gauges };
         limits.set(depth);
         limits
     }
@@ -78,7 +79,7 @@ impl Limits {
 
     pub(crate) fn set(&self, depth: Depth) {
         *self.depth.lock() = depth;
-        gauges::depth(depth.rows);
+        self.gauges.depth(depth.rows);
     }
 
     /// Whether a record may join `depth`. The newest is refused, never the oldest: what was acknowledged stays.
@@ -116,7 +117,7 @@ mod tests {
             max_bytes: 1000,
             sync_interval: std::time::Duration::ZERO,
         };
-        let limits = Limits::new(&options, Depth::default());
+        let limits = Limits::new(&options, Depth::default(), Gauges::Shown);
         let at = |rows, bytes| Depth { rows, bytes };
         assert_eq!(limits.admit(at(89, 0), 1, false), Ok(()));
         assert_eq!(limits.admit(at(90, 0), 1, false), Err(DropReason::Reserve));

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use uuid::Uuid;
 
-use crate::gauges;
+use crate::gauges::Gauges;
 use crate::recorder::Recorded;
 use limits::Limits;
 use writer::{Command, Settle};
@@ -108,6 +108,7 @@ pub struct Spool {
 pub(crate) struct Shared {
     pub(crate) options: SpoolOptions,
     pub(crate) limits: Limits,
+    pub(crate) gauges: Gauges,
     /// Told when rows were added from outside the drainer.
     pub(crate) arrived: Notify,
     spool_id: Mutex<Uuid>,
@@ -124,15 +125,28 @@ impl Spool {
     /// # Errors
     /// The lock is held, or the directory cannot be used.
     pub fn open(options: SpoolOptions) -> Result<Self, SpoolError> {
+        Self::start(options, Gauges::Shown)
+    }
+
+    /// As [`Spool::open`], for the spool of a daemon that is gone: the gauges of this process go on to speak of its own.
+    ///
+    /// # Errors
+    /// As [`Spool::open`].
+    pub fn adopt(options: SpoolOptions) -> Result<Self, SpoolError> {
+        Self::start(options, Gauges::Hidden)
+    }
+
+    fn start(options: SpoolOptions, gauges: Gauges) -> Result<Self, SpoolError> {
         let lock = files::prepare(&options.directory)?;
         let opened = store::open(&options.directory)?;
-        gauges::announce();
+        gauges.announce();
         if opened.newer_set_aside {
-            gauges::blocked(true);
+            gauges.blocked(true);
         }
         let (writer, commands) = mpsc::channel();
         let shared = Arc::new(Shared {
-            limits: Limits::new(&options, opened.depth),
+            limits: Limits::new(&options, opened.depth, gauges),
+            gauges,
             options,
             arrived: Notify::new(),
             spool_id: Mutex::new(opened.spool_id),
@@ -210,6 +224,11 @@ impl Spool {
         let (answer, done) = oneshot::channel();
         self.shared.writer.send(Command::Settle { settle, answer }).map_err(|_| SpoolError::Closed)?;
         done.await.map_err(|_| SpoolError::Closed)?
+    }
+
+    /// Where the present figures of this spool are shown.
+    pub(crate) fn gauges(&self) -> Gauges {
+        self.shared.gauges
     }
 
     /// Waits for rows that the drainer has not seen.

@@ -12,7 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::limits::{Depth, DropReason};
 use super::{Append, Shared, SpoolError, files, store};
 use crate::decode::CURRENT_FORMAT;
-use crate::gauges;
 use crate::recorder::Recorded;
 
 /// Commands of one transaction.
@@ -91,7 +90,7 @@ impl Writer {
 
     fn idle(&mut self, shared: &Shared) {
         self.sync_if_due(shared);
-        gauges::bytes(files::disk_bytes(&shared.options.directory));
+        shared.gauges.bytes(files::disk_bytes(&shared.options.directory));
         let version = data_version(&self.connection);
         if version != self.data_version
             && let Ok(depth) = store::count(&self.connection)

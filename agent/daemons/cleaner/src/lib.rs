@@ -18,6 +18,7 @@ mod consoles;
 mod error;
 mod instances_dir;
 mod ladder;
+mod libvirt_logs;
 mod plan;
 mod run_files;
 mod spools;
@@ -42,6 +43,8 @@ use error::Incomplete;
 const COMPARE: Duration = Duration::from_secs(60);
 /// Between reports of which cache files are in use.
 const CACHE_USE: Duration = Duration::from_secs(300);
+/// Between looks for logs of domains whose instance is deleted for good.
+const LIBVIRT_LOGS: Duration = Duration::from_secs(1800);
 /// Between looks for spools of daemons that no longer run here.
 const SPOOLS: Duration = Duration::from_secs(600);
 /// Longest time of one pass without a sign of progress: a domain may take its time to stop.
@@ -77,6 +80,7 @@ pub async fn run(context: DaemonContext) -> Result<(), CleanerError> {
         tasks.spawn_loop("strays", every(start("strays", COMPARE), act::pass));
         tasks.spawn_loop("consoles", every(start("consoles", COMPARE), consoles::pass));
         tasks.spawn_loop("run-files", every(start("run-files", COMPARE), run_files::pass));
+        tasks.spawn_loop("libvirt-logs", every(start("libvirt-logs", LIBVIRT_LOGS), libvirt_logs::pass));
         tasks.spawn_loop("cache-use", every(start("cache-use", CACHE_USE), cache_use::pass));
     }
     let outcome = tasks.join(shutdown.drain_left() + GRACE).await;

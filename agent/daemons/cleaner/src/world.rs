@@ -146,7 +146,8 @@ async fn our_domains(cleaner: &Cleaner) -> Result<BTreeSet<InstanceId>, Incomple
         .collect())
 }
 
-async fn ask(cleaner: &Cleaner, instance: InstanceId) -> Result<Elsewhere, Incomplete> {
+/// What the database says of one instance.
+pub(crate) async fn ask(cleaner: &Cleaner, instance: InstanceId) -> Result<Elsewhere, Incomplete> {
     let request = GetInstanceRequest {
         caller: Some(Caller { namespace: SYSTEM_NAMESPACE.to_owned() }),
         selector: Some(Selector { reference: instance.to_string(), namespace: None }),
@@ -162,6 +163,6 @@ async fn ask(cleaner: &Cleaner, instance: InstanceId) -> Result<Elsewhere, Incom
     }
 }
 
-fn identity(text: &str) -> Result<InstanceId, Incomplete> {
+pub(crate) fn identity(text: &str) -> Result<InstanceId, Incomplete> {
     text.parse().map_err(|_| Incomplete::Nonsense(format!("instance {text}")))
 }

@@ -42,6 +42,8 @@ pub(crate) fn describe(operation: &Operation) -> (&'static str, String) {
         Operation::RemoveInstanceDir(it) => ("RemoveInstanceDir", it.instance_uuid.clone()),
         Operation::KillDomainProcess(it) => ("KillDomainProcess", it.instance_uuid.clone()),
         Operation::QemuLogTail(it) => ("QemuLogTail", it.instance_uuid.clone()),
+        Operation::ListQemuLogs(it) => ("ListQemuLogs", it.after.clone()),
+        Operation::RemoveQemuLogs(it) => ("RemoveQemuLogs", it.instance_uuid.clone()),
         Operation::InspectImage(it) => ("InspectImage", images::describe(it.image.as_ref())),
         Operation::ConvertImage(it) => ("ConvertImage", images::describe(it.source.as_ref())),
     }
@@ -119,6 +121,16 @@ fn handle_blocking(context: &Context, operation: Operation, descriptors: Vec<Own
             let lines =
                 process::log_tail(&context.settings, instance(&request.instance_uuid)?, request.lines)?;
             Ok(plain(Answer::LogTail(pb::LogTail { lines })))
+        }
+        Operation::ListQemuLogs(request) => {
+            let after = Some(request.after).filter(|after| !after.is_empty());
+            let after = after.map(|after| instance(&after)).transpose()?;
+            let (instances, more) = process::logs(&context.settings, after)?;
+            let instance_uuids = instances.iter().map(ToString::to_string).collect();
+            Ok(plain(Answer::QemuLogs(pb::QemuLogs { instance_uuids, more })))
+        }
+        Operation::RemoveQemuLogs(request) => {
+            process::remove_logs(&context.settings, instance(&request.instance_uuid)?).map(|()| done())
         }
         Operation::CreateInstanceDisk(_) | Operation::InspectImage(_) | Operation::ConvertImage(_) => {
             Err(OperationError::invalid("the operation"))

@@ -285,6 +285,15 @@ async fn consoles_logs_and_directories() {
     std::fs::write(log.join(format!("sf:{instance}.log")), "one\ntwo\nthree\n").unwrap();
     assert_eq!(client.qemu_log_tail(instance, 2).await.unwrap(), ["two", "three"]);
 
+    std::fs::write(log.join(format!("sf:{instance}.log.0")), "rotated").unwrap();
+    std::fs::write(log.join("other.log"), "somebody else's").unwrap();
+    assert_eq!(client.list_qemu_logs(None).await.unwrap(), (vec![instance], false));
+    assert_eq!(client.list_qemu_logs(Some(instance)).await.unwrap(), (vec![], false));
+    client.remove_qemu_logs(instance).await.unwrap();
+    client.remove_qemu_logs(instance).await.unwrap();
+    assert_eq!(client.list_qemu_logs(None).await.unwrap(), (vec![], false));
+    assert_eq!(std::fs::read_dir(&log).unwrap().count(), 1, "logs of others stay");
+
     client.remove_instance_dir(instance).await.unwrap();
     client.remove_instance_dir(instance).await.unwrap();
     assert!(!helper.file(instance, "").exists());

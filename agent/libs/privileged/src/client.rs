@@ -195,6 +195,27 @@ impl PrivexecClient {
         }
     }
 
+    /// Instances of whose domains libvirt has kept QEMU logs, in order, and whether there are more after them.
+    pub async fn list_qemu_logs(
+        &self,
+        after: Option<InstanceId>,
+    ) -> Result<(Vec<InstanceId>, bool), PrivilegedError> {
+        let after = after.map(|after| after.to_string()).unwrap_or_default();
+        match self.call(Operation::ListQemuLogs(pb::ListQemuLogs { after }), &[], DEADLINE).await? {
+            (Answer::QemuLogs(logs), _) => {
+                let instances: Result<_, _> = logs.instance_uuids.iter().map(|uuid| uuid.parse()).collect();
+                Ok((instances.map_err(|_| PrivilegedError::Protocol)?, logs.more))
+            }
+            _ => Err(PrivilegedError::Protocol),
+        }
+    }
+
+    /// Removes the QEMU logs of a domain that does not run; absent is success.
+    pub async fn remove_qemu_logs(&self, instance: InstanceId) -> Result<(), PrivilegedError> {
+        let operation = pb::RemoveQemuLogs { instance_uuid: instance.to_string() };
+        self.done(Operation::RemoveQemuLogs(operation)).await
+    }
+
     /// What the image tool says about a file of the given format.
     pub async fn inspect_image(
         &self,

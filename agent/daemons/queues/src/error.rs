@@ -68,7 +68,8 @@ impl Stop {
 impl From<DbError> for Stop {
     fn from(error: DbError) -> Self {
         match &error {
-            DbError::DatabaseUnavailable { .. } => Self::defer(error.to_string()),
+            // Nobody has judged the operation: it waits, at most until its deadline.
+            _ if error.is_unjudged() => Self::defer(error.to_string()),
             // A lost race changes nothing and tells the worker to stop.
             DbError::Precondition { .. } | DbError::Conflict { .. } | DbError::NotFound { .. } => {
                 Self::Superseded(error.to_string())
@@ -97,5 +98,25 @@ impl From<PrivilegedError> for Stop {
         } else {
             Self::permanent("instance-files", error.to_string())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn only_a_judgement_of_the_tier_ends_an_operation() {
+        let bug = |code| DbError::Bug { operation: "TransitionInstance", code, message: "inside".into() };
+        for error in [
+            bug(Code::Internal),
+            DbError::GatewayTooOld { operation: "TransitionInstance" },
+            DbError::DatabaseUnavailable { message: "away".into() },
+        ] {
+            assert!(matches!(Stop::from(error.clone()), Stop::Defer { .. }), "{error}");
+        }
+        assert!(matches!(Stop::from(bug(Code::InvalidArgument)), Stop::Permanent { .. }));
     }
 }

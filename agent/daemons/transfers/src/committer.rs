@@ -40,7 +40,7 @@ impl Service {
     /// Publishes and commits sealed bytes.
     ///
     /// # Errors
-    /// [`WorkError::Unavailable`] leaves everything in place: recovery repeats the commit. Any other error has undone it.
+    /// One that is undecided leaves everything in place: recovery repeats the commit. Any other error has undone it.
     pub(crate) async fn commit(&self, sealed: Sealed) -> Result<CommitBlobReply, WorkError> {
         let published = blocking(move || {
             sealed.publish().map_err(|(staged, error)| {
@@ -70,7 +70,7 @@ impl Service {
                 metrics::counter!("ingest_bytes_total", "source" => purpose).increment(size);
                 Ok(reply)
             }
-            Err(error) if error.is_transient() => Err(error.into()),
+            Err(error) if error.is_unjudged() => Err(error.into()),
             Err(error) => {
                 metrics::counter!("ingest_total", "source" => purpose, "result" => "refused").increment(1);
                 blocking(move || published.withdraw()).await?;

@@ -69,6 +69,9 @@ pub(crate) enum WorkError {
     /// Trying again later may help.
     #[error("{0}")]
     Unavailable(String),
+    /// The database tier failed inside or is too old: nothing is known, and the work goes on when it is well again.
+    #[error("{0}")]
+    TierFailed(String),
     /// Anything else.
     #[error("{0}")]
     Failed(String),
@@ -76,7 +79,7 @@ pub(crate) enum WorkError {
 
 impl From<DbError> for WorkError {
     fn from(error: DbError) -> Self {
-        let message = error.to_string();
+        let (message, unjudged) = (error.to_string(), error.is_unjudged());
         match error {
             DbError::NotFound { .. } => Self::Missing(message),
             DbError::Refused { .. } => Self::Forbidden(message),
@@ -85,8 +88,16 @@ impl From<DbError> for WorkError {
                 Self::Refused { reason, message }
             }
             DbError::DatabaseUnavailable { .. } => Self::Unavailable(message),
+            _ if unjudged => Self::TierFailed(message),
             DbError::GatewayTooOld { .. } | DbError::Bug { .. } => Self::Failed(message),
         }
+    }
+}
+
+impl WorkError {
+    /// Whether nothing has been decided: what was done so far is kept and the work comes back to it.
+    pub(crate) fn is_undecided(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::TierFailed(_))
     }
 }
 
@@ -141,5 +152,20 @@ where
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome.map_err(Into::into),
         Err(_) => Err(WorkError::Failed("a storage task ended unexpectedly".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn a_tier_that_fails_inside_decides_nothing() {
+        let bug = |code| DbError::Bug { operation: "CommitBlob", code, message: "inside".into() };
+        assert!(WorkError::from(bug(Code::Internal)).is_undecided());
+        assert!(WorkError::from(DbError::GatewayTooOld { operation: "CommitBlob" }).is_undecided());
+        assert!(!WorkError::from(bug(Code::InvalidArgument)).is_undecided());
     }
 }

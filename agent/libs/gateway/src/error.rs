@@ -92,6 +92,17 @@ impl DbError {
         matches!(self, Self::DatabaseUnavailable { .. })
     }
 
+    /// Whether the tier has not judged the call: it was away, failed inside (a full disk of its database, say) or is too
+    /// old for it. The same call may be answered later; nothing may be given up because of this error. A call that the
+    /// tier cannot understand is judged: it will never be understood.
+    pub fn is_unjudged(&self) -> bool {
+        match self {
+            Self::DatabaseUnavailable { .. } | Self::GatewayTooOld { .. } => true,
+            Self::Bug { code, .. } => !matches!(code, Code::InvalidArgument | Code::OutOfRange),
+            _ => false,
+        }
+    }
+
     /// The reason word of conflicts, preconditions, refusals and capacity.
     pub fn reason(&self) -> Option<&str> {
         match self {
@@ -186,6 +197,19 @@ mod tests {
         assert!(from(Code::Unavailable, "read-only").is_transient());
         assert!(matches!(from(Code::PermissionDenied, "claim-ceiling"), DbError::Refused { .. }));
         assert!(matches!(from(Code::InvalidArgument, "x"), DbError::Bug { .. }));
+    }
+
+    #[test]
+    fn a_tier_that_fails_inside_has_not_judged() {
+        let unjudged = |code, reason| DbError::from_status("Op", &status(code, reason)).is_unjudged();
+        for code in [Code::Internal, Code::Unknown, Code::DataLoss, Code::Unimplemented, Code::Unavailable] {
+            assert!(unjudged(code, "x"), "{code:?}");
+        }
+        for code in [Code::InvalidArgument, Code::NotFound, Code::FailedPrecondition, Code::PermissionDenied]
+        {
+            assert!(!unjudged(code, "x"), "{code:?}");
+        }
+        assert!(DbError::from_status("Op", &Status::internal("disk full")).is_unjudged());
     }
 
     #[test]

@@ -106,7 +106,7 @@ async fn start(worker: &Worker, work: &ClaimedWork) -> Result<Option<OperationAr
     match worker.context.gateway.call(CallClass::Background, request).await {
         Ok(reply) if reply.execute => Ok(Some(args)),
         Ok(_) => Ok(None),
-        Err(error) if error.is_transient() => Err(Stop::defer(error.to_string())),
+        Err(error) if error.is_unjudged() => Err(Stop::defer(error.to_string())),
         Err(error) => {
             tracing::info!(operation = %work.operation_uuid, %error, "not started");
             Ok(None)

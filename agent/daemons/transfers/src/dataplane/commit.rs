@@ -70,7 +70,7 @@ impl Service {
         let begun = match self.ctx.gateway.call(CallClass::Interactive, begin).await {
             Ok(begun) => begun,
             Err(error) => {
-                if error.is_transient() {
+                if error.is_unjudged() {
                     // It may have been begun. Giving back is guarded by the blob, so it can do no harm.
                     let service = Arc::clone(self);
                     tokio::spawn(async move { service.release(upload, blob).await });
@@ -94,7 +94,7 @@ impl Service {
         let reply = match self.commit(sealed).await {
             Ok(reply) => reply,
             // Nothing is known: recovery repeats the commit, and the client gets its result when it asks again.
-            Err(error @ WorkError::Unavailable(_)) => return Err(error.into()),
+            Err(error) if error.is_undecided() => return Err(error.into()),
             Err(error) => {
                 self.release(upload, blob).await;
                 return Err(error.into());

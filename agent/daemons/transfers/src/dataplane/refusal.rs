@@ -100,7 +100,7 @@ impl From<WorkError> for Refused {
             WorkError::Unavailable(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error).later(10)
             }
-            WorkError::Failed(text) => {
+            WorkError::Failed(text) | WorkError::TierFailed(text) => {
                 tracing::error!(error = %text, "a storage request failed");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "storage_failed", "the node's storage failed")
             }

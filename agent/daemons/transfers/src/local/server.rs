@@ -191,7 +191,7 @@ fn to_status(error: WorkError) -> Status {
         WorkError::NotHere(_) | WorkError::Missing(_) => Status::not_found(message),
         WorkError::Forbidden(_) => Status::permission_denied(message),
         WorkError::NoSpace(_) => Status::resource_exhausted(message),
-        WorkError::Unavailable(_) => Status::unavailable(message),
+        WorkError::Unavailable(_) | WorkError::TierFailed(_) => Status::unavailable(message),
         WorkError::Failed(_) => Status::internal(message),
     }
 }

@@ -55,7 +55,10 @@ impl Service {
         }
         metrics::counter!("image_cache_misses_total").increment(1);
         let service = Arc::clone(self);
-        let made = self.images.join(blob, || async move { service.make_image(blob, instance).await });
+        // It is finished when nobody waits any more: whoever asks next, most likely the same boot again, finds it.
+        let ending = self.ctx.shutdown.token();
+        let work = |_unwanted| async move { service.make_image(blob, instance).await };
+        let made = self.images.join(blob, &ending, work);
         made.await.unwrap_or_else(|| Err(WorkError::Failed("making the image ended unexpectedly".to_owned())))
     }
 

@@ -25,6 +25,7 @@ use sf_protos::artifacts::{
 use sf_protos::blobs::{CommitBlobRequest, ReserveBlobRequest};
 use sf_protos::convert::timestamp;
 use sf_protos::storage_local as pb;
+use tokio_util::sync::CancellationToken;
 
 use super::ensure_image::with_instance;
 use super::observer::Progress;
@@ -79,9 +80,10 @@ enum Failure {
 
 impl From<WorkError> for Failure {
     fn from(error: WorkError) -> Self {
-        match error {
-            WorkError::Unavailable(_) => Self::Later(error),
-            other => Self::Final { message: other.to_string(), permanent: true },
+        if error.is_undecided() {
+            Self::Later(error)
+        } else {
+            Self::Final { message: error.to_string(), permanent: true }
         }
     }
 }
@@ -109,23 +111,27 @@ enum Arrived {
 }
 
 impl Service {
-    /// Fetches an artifact's source and records the outcome. Callers for the same artifact share one fetch.
+    /// Fetches an artifact's source and records the outcome. Callers for the same artifact share one fetch; when the last
+    /// of them leaves, the download ends and what it has brought is kept for the next.
     ///
     /// # Errors
-    /// [`WorkError::Unavailable`] when the outcome could not be recorded or the turn is another's: ask again later.
+    /// Undecided when the outcome could not be recorded or the turn is another's: ask again later.
     pub(crate) async fn fetch_artifact(self: &Arc<Self>, order: FetchOrder) -> Result<Fetched, WorkError> {
         let service = Arc::clone(self);
         let artifact = order.artifact;
-        let fetch = self.fetches.join(artifact, || async move { service.fetch(&order).await });
+        let ending = self.ctx.shutdown.token();
+        let work = |unwanted: CancellationToken| async move { service.fetch(&order, &unwanted).await };
+        let fetch = self.fetches.join(artifact, &ending, work);
         fetch.await.unwrap_or_else(|| Err(WorkError::Failed("the fetch ended unexpectedly".to_owned())))
     }
 
-    async fn fetch(&self, order: &FetchOrder) -> Result<Fetched, WorkError> {
-        let _slot =
-            self.fetch_slots.acquire().await.map_err(|_| WorkError::Unavailable("stopping".to_owned()))?;
+    async fn fetch(&self, order: &FetchOrder, unwanted: &CancellationToken) -> Result<Fetched, WorkError> {
+        let slot = self.fetch_slots.acquire();
+        let _slot = unless(unwanted, slot).await?.map_err(|_| stopping())?;
         let started = Instant::now();
         let fetcher = self.fetcher();
-        let source = match self.find_source(&fetcher, &order.source, order.checksum.as_deref()).await {
+        let source = self.find_source(&fetcher, &order.source, order.checksum.as_deref());
+        let source = match unless(unwanted, source).await? {
             Ok(source) => source,
             Err(error) => return self.fail_without_source(order, error).await,
         };
@@ -139,7 +145,7 @@ impl Service {
         }
         let progress = Progress::new(self.ctx.events.clone(), order.artifact, order.instance);
         progress.tell("fetch started", json!({ "source": order.source_shown() }));
-        let arrived = self.bring(order, &fetcher, &source, &begun, &progress).await;
+        let arrived = self.bring(order, &fetcher, &source, &begun, &progress, unwanted).await;
         self.conclude(order, source.url.as_str(), arrived, started).await
     }
 
@@ -179,12 +185,13 @@ impl Service {
         source: &Source,
         begun: &BeginFetchReply,
         progress: &Progress,
+        unwanted: &CancellationToken,
     ) -> Result<Arrived, Failure> {
-        let published = source.published(fetcher).await?;
+        let published = unless(unwanted, source.published(fetcher)).await??;
         let journal = self.take_up(source.url.as_str()).await;
         let journal = Journal { operation: Some(order.operation), ..journal };
         let blob = journal.blob;
-        let writing = self.leases.enter(blob, order.operation, &self.ctx.shutdown.token());
+        let writing = self.leases.enter(blob, order.operation, unwanted);
         let reserve = ReserveBlobRequest {
             context: None,
             blob_uuid: blob.to_string(),
@@ -369,6 +376,17 @@ impl FetchOrder {
         url::Url::parse(&self.source)
             .map_or_else(|_| self.source.clone(), |url| sf_images::fetch::shown(&url))
     }
+}
+
+/// Waits for what may be given up without a trace when nobody wants the result any more.
+async fn unless<T>(unwanted: &CancellationToken, work: impl Future<Output = T>) -> Result<T, WorkError> {
+    unwanted.run_until_cancelled(work).await.ok_or_else(stopping)
+}
+
+fn stopping() -> WorkError {
+    WorkError::Unavailable(
+        "the fetch was given up, because the daemon stops or nobody waits for it".to_owned(),
+    )
 }
 
 fn busy() -> WorkError {

@@ -41,14 +41,14 @@ pub(super) async fn run(
         .increment(1);
     match acted {
         Ok(()) => {
-            settle_observed(worker, &plan, Some(PowerReason::User)).await?;
+            settle_observed(worker, job, &plan, Some(PowerReason::User)).await?;
             let seconds = began.elapsed().as_secs_f64();
             worker.record(record::audit(instance, event_name(action)).duration(seconds)).await;
             Ok(())
         }
         Err(stop @ (Stop::Defer { .. } | Stop::ClaimLost)) => Err(stop),
         Err(stop) => {
-            settle_observed(worker, &plan, None).await?;
+            settle_observed(worker, job, &plan, None).await?;
             let event = record::audit(instance, &format!("{} failed", event_name(action))).as_error();
             worker.record(event.extra(serde_json::json!({ "error": format!("{stop:?}") }))).await;
             Err(match stop {
@@ -108,12 +108,18 @@ async fn seen(hypervisor: &dyn Hypervisor, instance: InstanceId, wanted: DomainS
 }
 
 /// Replaces the `transition-to-*` state by what the hypervisor shows now.
-async fn settle_observed(worker: &Worker, plan: &Plan, reason: Option<PowerReason>) -> Result<(), Stop> {
+async fn settle_observed(
+    worker: &Worker,
+    job: &Job,
+    plan: &Plan,
+    reason: Option<PowerReason>,
+) -> Result<(), Stop> {
     let found = worker.host()?.hypervisor.lookup(plan.instance).await?;
     let state = found.map_or(PowerState::Off, |domain| power_of(domain.state));
     settle(
         worker,
         &Settled {
+            operation: Some(job.operation.clone()),
             instance: plan.instance,
             boot_id: plan.boot_id.clone(),
             placement_seq: plan.placement_seq,

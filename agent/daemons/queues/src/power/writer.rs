@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use sf_gateway::CallClass;
+use sf_gateway::{CallClass, DbError};
 use sf_model::InstanceId;
 use sf_model::state::{PowerDesired, PowerReason, PowerState};
 use sf_protos::instances::{PowerRecord, RecordPowerStatesRequest};
@@ -38,8 +38,9 @@ struct Waiting {
     since: Instant,
 }
 
-/// A state to write at once, replacing a `transition-to-*` state.
+/// A state to write at once, replacing a `transition-to-*` state unless a power action beside `operation` waits.
 pub(crate) struct Settled {
+    pub(crate) operation: Option<String>,
     pub(crate) instance: InstanceId,
     pub(crate) boot_id: Option<String>,
     pub(crate) placement_seq: u32,
@@ -102,8 +103,9 @@ pub(crate) async fn write(worker: Arc<Worker>) {
             if batch.is_empty() {
                 break;
             }
-            if let Err(batch) = flush(&worker, batch).await {
-                worker.power.put_back(batch);
+            let left = flush(&worker, batch).await;
+            if !left.is_empty() {
+                worker.power.put_back(left);
                 if context.shutdown.unless(tick.while_waiting(tokio::time::sleep(PAUSE))).await.is_none() {
                     break;
                 }
@@ -115,32 +117,43 @@ pub(crate) async fn write(worker: Arc<Worker>) {
     }
 }
 
-async fn flush(worker: &Worker, batch: Vec<(InstanceId, Waiting)>) -> Result<(), Vec<(InstanceId, Waiting)>> {
+/// Writes a batch and answers what is to be written again. Only what the tier refuses is dropped, and only that: a
+/// refused batch is written one by one.
+async fn flush(worker: &Worker, batch: Vec<(InstanceId, Waiting)>) -> Vec<(InstanceId, Waiting)> {
+    let error = match put_down(worker, &batch).await {
+        Ok(()) => return Vec::new(),
+        Err(error) => error,
+    };
+    if error.is_unjudged() {
+        tracing::info!(%error, waiting = batch.len(), "observed power states wait for the database");
+        return batch;
+    }
+    if let [(instance, _)] = batch.as_slice() {
+        tracing::error!(%error, %instance, "an observed power state was refused");
+        return Vec::new();
+    }
+    let mut left = Vec::new();
+    for one in batch {
+        left.extend(Box::pin(flush(worker, vec![one])).await);
+    }
+    left
+}
+
+async fn put_down(worker: &Worker, batch: &[(InstanceId, Waiting)]) -> Result<(), DbError> {
     let records = batch.iter().map(|(_, waiting)| waiting.record.clone()).collect();
     let request = RecordPowerStatesRequest { context: None, records };
-    match worker.context.gateway.call(CallClass::Background, request).await {
-        Ok(_) => {
-            for (_, waiting) in &batch {
-                metrics::histogram!("sf_instance_power_lag_seconds")
-                    .record(waiting.since.elapsed().as_secs_f64());
-            }
-            Ok(())
-        }
-        Err(error) if error.is_transient() => {
-            tracing::info!(%error, waiting = batch.len(), "observed power states wait for the database");
-            Err(batch)
-        }
-        Err(error) => {
-            tracing::error!(%error, "observed power states were refused");
-            Ok(())
-        }
+    worker.context.gateway.call(CallClass::Background, request).await?;
+    for (_, waiting) in batch {
+        metrics::histogram!("sf_instance_power_lag_seconds").record(waiting.since.elapsed().as_secs_f64());
     }
+    Ok(())
 }
 
 /// Writes one state at once.
 pub(crate) async fn settle(worker: &Worker, settled: &Settled) -> Result<(), Stop> {
     let record = PowerRecord {
         settles_transition: true,
+        settled_by: settled.operation.clone(),
         ..record(
             settled.instance,
             settled.boot_id.clone(),
@@ -172,6 +185,7 @@ pub(super) fn record(
         power_reason: reason.map(|reason| reason.as_str().to_owned()),
         power_desired: desired.map(|desired| desired.as_str().to_owned()),
         settles_transition: false,
+        settled_by: None,
     }
 }
 

@@ -33,7 +33,9 @@ pub(super) async fn carry_out(
     if worker.acting.is_busy(instance) {
         return;
     }
-    adopt_boot(worker, instance, row, found).await;
+    if is_newer(worker, row, found) {
+        return adopt_boot(worker, instance, row, found).await;
+    }
     let outcome = match action {
         Action::Nothing => Ok(()),
         Action::Observe(state) => {
@@ -102,12 +104,14 @@ pub(super) async fn not_recorded_here(worker: &Worker, domain: &DomainSummary) {
     };
     match worker.context.gateway.call(CallClass::Background, request).await {
         Ok(reply) => {
-            let elsewhere = reply.instance.filter(|row| row.placement_seq > identity.placement);
-            if elsewhere.is_some() {
+            let row = reply.instance.unwrap_or_default();
+            // What is recorded here by now was placed since the rows were read.
+            let here = row.node_uuid == Some(worker.context.node.uuid.to_string());
+            if row.placement_seq > identity.placement {
                 if let Err(stop) = stale_copy(worker, instance).await {
                     tracing::info!(%instance, ?stop, "a stale copy is not removed in this pass");
                 }
-            } else {
+            } else if !here {
                 tracing::warn!(%instance, "the domain belongs to an instance that is recorded on another node; it is left alone");
             }
         }
@@ -133,21 +137,29 @@ fn observe(
         power_reason: Some(PowerReason::Outside.as_str().to_owned()),
         power_desired: desired.map(|desired| desired.as_str().to_owned()),
         settles_transition: true,
+        settled_by: None,
     };
     worker.power.put(instance, observed, Instant::now());
 }
 
-/// A running domain whose boot the database missed: without it every later observation would be ignored.
-async fn adopt_boot(worker: &Worker, instance: InstanceId, row: &Instance, found: Option<&DomainSummary>) {
+/// Whether a running domain is of another boot than the row names: it was started after the row was read, or the record
+/// of its boot was missed. Nothing else follows from such a row.
+fn is_newer(worker: &Worker, row: &Instance, found: Option<&DomainSummary>) -> bool {
     let created = row.state.as_ref().is_some_and(|info| info.state == InstanceState::Created.as_str());
     let identity =
         found.filter(|domain| domain.active && created).and_then(|domain| domain.identity.as_ref());
-    let Some(identity) = identity else { return };
+    identity.is_some_and(|identity| {
+        let current =
+            identity.placement == row.placement_seq && Some(identity.cluster) == worker.cluster_id();
+        current && row.boot_id.as_ref() != Some(&identity.boot.to_string())
+    })
+}
+
+/// Records the boot of a running domain: without it every later observation would be ignored. The next pass, which
+/// follows at once, compares it with its row.
+async fn adopt_boot(worker: &Worker, instance: InstanceId, row: &Instance, found: Option<&DomainSummary>) {
+    let Some(identity) = found.and_then(|domain| domain.identity.as_ref()) else { return };
     let boot_id = identity.boot.to_string();
-    let current = identity.placement == row.placement_seq && Some(identity.cluster) == worker.cluster_id();
-    if !current || row.boot_id.as_ref() == Some(&boot_id) {
-        return;
-    }
     let request = RecordBootRequest {
         context: None,
         instance_uuid: instance.to_string(),
@@ -156,7 +168,10 @@ async fn adopt_boot(worker: &Worker, instance: InstanceId, row: &Instance, found
         machine_version: None,
     };
     match worker.context.gateway.call(CallClass::Background, request).await {
-        Ok(_) => worker.facts.change(instance, |fact| fact.boot_id = Some(boot_id)),
+        Ok(_) => {
+            worker.facts.change(instance, |fact| fact.boot_id = Some(boot_id));
+            worker.reconcile_soon.notify_one();
+        }
         Err(error) => tracing::info!(%instance, %error, "the boot of a running domain is not recorded yet"),
     }
 }

@@ -119,6 +119,7 @@ async fn observed(
     reason: PowerReason,
 ) -> Result<(), Stop> {
     let settled = Settled {
+        operation: None,
         instance: plan.instance,
         boot_id: plan.boot_id.clone(),
         placement_seq: plan.placement_seq,

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use sf_model::event::EventType;
-use sf_model::operation::{OperationArgs, Priority};
+use sf_model::operation::{OperationArgs, OperationType, Priority};
 use sf_model::state::{PowerAction, PowerDesired, PowerReason, PowerState, PowerVerdict};
 use sf_model::{InstanceId, ObjectRef, ObjectType, OperationId};
 use sf_protos::common::OperationHandle;
@@ -51,16 +51,16 @@ pub async fn request(
         row.node_uuid.ok_or_else(|| StoreError::Corrupt(format!("instance {instance} without node")))?;
     let instance_uuid = instance.to_string();
     let power = row.power()?;
+    let pending = pending(conn, instance).await?;
     match action.from_state(settled(power)) {
-        PowerVerdict::AlreadyDone => return Ok(RequestPowerReply { instance_uuid, operation: None }),
+        // What is on its way is not there yet: whoever asks again waits for the action that leads there.
+        PowerVerdict::AlreadyDone => {
+            let operation = pending.last().map(|last| handle(*last));
+            return Ok(RequestPowerReply { instance_uuid, operation });
+        }
         PowerVerdict::Refused => return Err(wrong_state(action, power)),
         PowerVerdict::Allowed => {}
     }
-    let pending: Vec<OperationId> = sql("SELECT uuid AS value FROM cluster_operations WHERE instance_uuid = ? \
-         AND operation_type = 'instance_power' AND state IN ('queued', 'executing') ORDER BY created_at, uuid")
-    .bind(instance)
-    .values(conn)
-    .await?;
     if i64::try_from(pending.len()).unwrap_or(i64::MAX) >= MAX_QUEUED {
         let text = format!("instance {instance} has {MAX_QUEUED} power actions queued already");
         return Err(StoreError::precondition(WRONG_POWER_STATE, text));
@@ -87,18 +87,29 @@ pub async fn request(
         deadline_seconds: DEADLINE_SECONDS,
         observational: false,
     };
-    let handle = OperationHandle {
-        op_type: operation.args.operation_type().to_string(),
-        op_uuid: operation.uuid.to_string(),
-    };
+    let handle = handle(operation.uuid);
     operations::enqueue(conn, ctx, &[operation]).await?;
     let object = ObjectRef::new(ObjectType::Instance, instance);
     ctx.event(EventType::Audit, format!("{action} requested"), &[object]);
     Ok(RequestPowerReply { instance_uuid, operation: Some(handle) })
 }
 
+/// Power actions that have not ended, in the order in which they will be carried out.
+async fn pending(conn: &mut Conn, instance: InstanceId) -> StoreResult<Vec<OperationId>> {
+    sql("SELECT uuid AS value FROM cluster_operations WHERE instance_uuid = ? AND operation_type = ? \
+         AND state IN ('queued', 'executing') ORDER BY created_at, uuid")
+    .bind(instance)
+    .bind(OperationType::InstancePower.to_string())
+    .values(conn)
+    .await
+}
+
+fn handle(operation: OperationId) -> OperationHandle {
+    OperationHandle { op_type: OperationType::InstancePower.to_string(), op_uuid: operation.to_string() }
+}
+
 /// Records what a node observed. Observations of another boot or placement are dropped, unchanged values are not
-/// written, and a state that a queued action is heading for is left alone until the action says so.
+/// written, and a state that a queued action is heading for is left alone until the last such action says so.
 ///
 /// # Errors
 /// [`StoreError::Invalid`] for words that are not power states and for more than 500 records.
@@ -140,6 +151,7 @@ struct Observation {
     reason: Option<&'static str>,
     desired: Option<&'static str>,
     settles: bool,
+    settled_by: Option<OperationId>,
 }
 
 impl Observation {
@@ -154,10 +166,27 @@ impl Observation {
             desired: optional::<PowerDesired>("power_desired", record.power_desired.as_deref())?
                 .map(PowerDesired::as_str),
             settles: record.settles_transition,
+            settled_by: optional("settled_by", record.settled_by.as_deref())?,
         })
     }
 
+    /// Whether a `transition-to-*` state may be replaced: it belongs to the last action asked for, so only when nothing
+    /// is queued beside the one that ends here. A request that came between this and the statement that writes would be
+    /// overlooked, so the row is held from here on, as a request holds it.
+    async fn ends_transition(&self, conn: &mut Conn) -> StoreResult<bool> {
+        if !self.settles {
+            return Ok(false);
+        }
+        let held: Option<InstanceId> = sql("SELECT uuid AS value FROM instances WHERE uuid = ? FOR UPDATE")
+            .bind(self.instance)
+            .value(conn)
+            .await?;
+        let pending = pending(conn, self.instance).await?;
+        Ok(held.is_some() && pending.into_iter().all(|operation| Some(operation) == self.settled_by))
+    }
+
     async fn write(&self, conn: &mut Conn) -> StoreResult<bool> {
+        let ends_transition = self.ends_transition(conn).await?;
         let update = sql("UPDATE instances SET power_changed_at = IF(power_state = ?, power_changed_at, \
              UTC_TIMESTAMP(6)), power_state = ?, power_reason = COALESCE(?, power_reason), \
              power_desired = COALESCE(?, power_desired), row_version = row_version + 1 \
@@ -171,7 +200,7 @@ impl Observation {
         .bind(self.desired)
         .bind(self.instance)
         .bind(self.placement_seq)
-        .bind(self.settles)
+        .bind(ends_transition)
         .bind(self.power.as_str())
         .bind(self.reason)
         .bind(self.desired);

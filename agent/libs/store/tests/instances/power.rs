@@ -137,6 +137,7 @@ fn record(instance: InstanceId, boot: Uuid, power: &str) -> PowerRecord {
         power_reason: Some("guest".into()),
         power_desired: None,
         settles_transition: false,
+        settled_by: None,
     }
 }
 
@@ -177,12 +178,54 @@ async fn observations_of_this_boot_count_once() {
 async fn a_queued_action_is_settled_by_its_worker_only() {
     let Some(world) = World::start(&[]).await else { return };
     let (instance, _, boot) = running(&world).await;
-    ask(&world, instance, PowerAction::Poweroff).await.unwrap();
+    let operation = asked(&world, instance, PowerAction::Poweroff).await;
     assert_eq!(observe(&world, vec![record(instance, boot, "on")]).await.unwrap(), 0);
     assert_eq!(world.view(instance).await.power_state, "transition-to-off");
     let settled = PowerRecord { settles_transition: true, ..record(instance, boot, "off") };
+    assert_eq!(observe(&world, vec![settled.clone()]).await.unwrap(), 0, "no action has ended");
+    let settled = PowerRecord { settled_by: Some(operation), ..settled };
     assert_eq!(observe(&world, vec![settled]).await.unwrap(), 1);
     assert_eq!(world.view(instance).await.power_state, "off");
+}
+
+/// Power off is being carried out when power on, and then power off again, are asked for.
+#[tokio::test]
+async fn the_last_action_asked_for_is_the_one_that_counts() {
+    let Some(world) = World::start(&[]).await else { return };
+    let (instance, _, boot) = running(&world).await;
+    let off = asked(&world, instance, PowerAction::Poweroff).await;
+    let on = asked(&world, instance, PowerAction::Poweron).await;
+    assert_ne!(on, off);
+    assert_eq!(asked(&world, instance, PowerAction::Poweron).await, on, "it is not on yet: the same wait");
+
+    let settles = |power, operation: &str| PowerRecord {
+        settles_transition: true,
+        settled_by: Some(operation.to_owned()),
+        ..record(instance, boot, power)
+    };
+    assert_eq!(observe(&world, vec![settles("off", &off)]).await.unwrap(), 0);
+    assert_eq!(world.view(instance).await.power_state, "transition-to-on", "power on is still to come");
+    complete(&world, &off).await;
+    let again = asked(&world, instance, PowerAction::Poweroff).await;
+    assert_ne!(again, off, "the guest will be on: it has to be taken down again");
+
+    assert_eq!(observe(&world, vec![settles("on", &on)]).await.unwrap(), 0);
+    complete(&world, &on).await;
+    assert_eq!(observe(&world, vec![settles("off", &again)]).await.unwrap(), 1);
+    complete(&world, &again).await;
+    assert_eq!(world.view(instance).await.power_state, "off");
+    assert_eq!(ask(&world, instance, PowerAction::Poweroff).await.unwrap().operation, None);
+}
+
+async fn asked(world: &World, instance: InstanceId, action: PowerAction) -> String {
+    ask(world, instance, action).await.unwrap().operation.unwrap().op_uuid
+}
+
+async fn complete(world: &World, operation: &str) {
+    world.execute(&format!("DELETE FROM work_queue WHERE operation_uuid = '{operation}'")).await;
+    world
+        .execute(&format!("UPDATE cluster_operations SET state = 'complete' WHERE uuid = '{operation}'"))
+        .await;
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ mod sink;
 mod state;
 mod status;
 mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod waiters;
 
 pub use run::{DatabaseError, run};

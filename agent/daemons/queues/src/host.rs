@@ -61,6 +61,19 @@ impl Host {
         })
     }
 
+    /// Around a hypervisor that a test holds as well.
+    #[cfg(test)]
+    pub(crate) fn over(hypervisor: Arc<dyn Hypervisor>) -> Self {
+        Self {
+            hypervisor,
+            accelerator: Some(Accelerator::Qemu),
+            probe: emulated(),
+            cache: DiskCacheMode::Writeback,
+            recording: true,
+            capabilities: RwLock::new(None),
+        }
+    }
+
     /// What guests can be made of; read now if it was not read yet.
     pub(crate) async fn capabilities(&self) -> Result<CapabilitySnapshot, Stop> {
         if let Some(known) = self.capabilities.read().clone() {

@@ -1,6 +1,7 @@
 //! A recording hypervisor for tests of the control plane. It runs no guest; never use it outside tests.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -29,7 +30,11 @@ struct State {
     domains: HashMap<InstanceId, Domain>,
     calls: Vec<(&'static str, InstanceId)>,
     failures: Vec<(&'static str, HypervisorError)>,
+    meanwhile: Option<Meanwhile>,
 }
+
+/// Something that happens elsewhere.
+type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct Domain {
     document: String,
@@ -59,6 +64,11 @@ impl FakeHypervisor {
             domain.set(state);
         }
         self.announce(instance, kind);
+    }
+
+    /// Happens during the next listing: the domains have been looked at and the caller does not know of them yet.
+    pub fn while_listing(&self, happens: impl Future<Output = ()> + Send + 'static) {
+        self.state.lock().meanwhile = Some(Box::pin(happens));
     }
 
     fn announce(&self, instance: InstanceId, kind: DomainEventKind) {
@@ -152,7 +162,15 @@ impl Hypervisor for FakeHypervisor {
     }
 
     async fn list(&self) -> Result<Vec<DomainSummary>, HypervisorError> {
-        Ok(self.state.lock().domains.iter().map(|(instance, domain)| domain.summary(*instance)).collect())
+        let (found, meanwhile) = {
+            let mut state = self.state.lock();
+            let found = state.domains.iter().map(|(instance, domain)| domain.summary(*instance)).collect();
+            (found, state.meanwhile.take())
+        };
+        if let Some(happens) = meanwhile {
+            happens.await;
+        }
+        Ok(found)
     }
 
     async fn lookup(&self, instance: InstanceId) -> Result<Option<DomainSummary>, HypervisorError> {

@@ -96,9 +96,11 @@ pub(crate) async fn run(worker: Arc<Worker>) {
 
 async fn pass(worker: &Arc<Worker>, full: bool) -> Result<(), PassError> {
     let Some(host) = &worker.host else { return Ok(()) };
+    // The database first: what starts or stops meanwhile is then seen as it is, beside a row that is older. The other way
+    // round a guest that came up in between would be reported off under the boot it has just recorded.
+    let recorded = read(worker).await?;
     let mut domains: HashMap<InstanceId, DomainSummary> =
         host.hypervisor.list().await?.into_iter().map(|domain| (domain.instance, domain)).collect();
-    let recorded = read(worker).await?;
     // Without the cluster's identity nothing can be told apart.
     let Some(cluster) = worker.cluster_id() else { return Ok(()) };
     let store_present = worker.layout.instances().is_dir();
@@ -166,4 +168,72 @@ fn count(recorded: &Recorded, domains: &HashMap<InstanceId, DomainSummary>, work
 /// Counts of domains on one host are far below the precision of a double.
 fn to_f64(number: usize) -> f64 {
     u32::try_from(number).map_or(f64::MAX, f64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use sf_config::ClusterConfig;
+    use sf_daemon_database::testing::LocalTier;
+    use sf_hypervisor::fake::FakeHypervisor;
+    use sf_model::{ClusterId, DaemonName};
+    use sf_protos::nodes::RegisterNodeRequest;
+    use sf_store::sql::sql;
+    use sf_store::testing::TestDatabase;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::host::Host;
+
+    #[tokio::test]
+    async fn a_guest_that_starts_while_the_domains_are_listed_is_not_reported_off() {
+        let Some(database) = TestDatabase::start().await else { return };
+        let tier = LocalTier::start(&database).await;
+        let directory = tempfile::tempdir().unwrap();
+        let context = tier.context(DaemonName::Queues, directory.path(), &[]);
+        let cluster = ClusterId::random().to_string();
+        context.cluster.replace(ClusterConfig::from_texts([("CLUSTER_ID", cluster.as_str())]).unwrap().0);
+        let registration = RegisterNodeRequest {
+            node_uuid: context.node.uuid.to_string(),
+            name: context.node.name.clone(),
+            mesh_ip: "127.0.0.1".into(),
+            egress_ip: "127.0.0.1".into(),
+            release: "0.1".into(),
+            daemons: vec!["queues".into()],
+            is_hypervisor: true,
+            ..RegisterNodeRequest::default()
+        };
+        context.gateway.call(CallClass::Interactive, registration).await.unwrap();
+        let instance = InstanceId::random();
+        sql("INSERT INTO instances (uuid, namespace, name, cpus, memory_mb, video_model, video_memory_kib, vdi, uefi, \
+             secure_boot, configdrive, machine_type, node_uuid, placement_seq, boot_id, power_desired, power_state, state, \
+             state_changed_at, created_at, version) VALUES (?, 'system', 'one', 1, 1024, 'cirrus', 16384, 'spice', FALSE, \
+             FALSE, 'none', 'pc', ?, 1, ?, 'off', 'off', 'created', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), 1)")
+        .bind(instance)
+        .bind(context.node.uuid)
+        .bind(Uuid::new_v4())
+        .run(&mut database.conn().await)
+        .await
+        .unwrap();
+        let mut worker = Worker::start(context).await.unwrap();
+        std::fs::create_dir_all(worker.layout.instance_dir(instance)).unwrap();
+        let hypervisor = Arc::new(FakeHypervisor::new(Duration::ZERO));
+        let started = database.clone();
+        hypervisor.while_listing(async move {
+            sql("UPDATE instances SET power_state = 'on', power_desired = 'on', boot_id = ? WHERE uuid = ?")
+                .bind(Uuid::new_v4())
+                .bind(instance)
+                .run(&mut started.conn().await)
+                .await
+                .unwrap();
+        });
+        worker.host = Some(Host::over(hypervisor));
+        let worker = Arc::new(worker);
+        pass(&worker, false).await.unwrap();
+        // What was observed is written at the latest when the daemon ends.
+        worker.context.shutdown.request();
+        crate::power::write(worker).await;
+        let power = sql("SELECT power_state AS value FROM instances WHERE uuid = ?").bind(instance);
+        let power: Option<String> = power.value(&mut database.conn().await).await.unwrap();
+        assert_eq!(power.as_deref(), Some("on"));
+    }
 }

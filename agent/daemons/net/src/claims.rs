@@ -2,9 +2,11 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::FutureExt;
 use sf_gateway::{CallClass, DbError};
 use sf_model::{ClaimToken, NetworkId};
 use sf_protos::networks::{ClaimRendersRequest, RenderClaim, RenewRenderClaimsRequest};
@@ -29,6 +31,25 @@ struct Job {
     network: NetworkId,
     token: String,
     claim: RenderClaim,
+    _queued: Queued,
+}
+
+/// Counts a job for as long as it exists, however it ends.
+struct Queued(State);
+
+impl Queued {
+    fn new(state: &State) -> Self {
+        state.shared.queued.fetch_add(1, Ordering::Relaxed);
+        show_depth(state);
+        Self(state.clone())
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.shared.queued.fetch_sub(1, Ordering::Relaxed);
+        show_depth(&self.0);
+    }
 }
 
 /// Claims and renders until shutdown.
@@ -36,9 +57,10 @@ pub(crate) async fn run(state: State) {
     let count = state.context.config.network_operation_workers.max(1);
     let workers: Vec<mpsc::Sender<Job>> = (0..count).map(|_| worker(state.clone())).collect();
     let tick = state.context.liveness.register("render-claims", WAIT * 3);
+    // Kept until an answer arrived: a lost reply is asked for again under the same token and strands no claim.
+    let mut token = ClaimToken::random().to_string();
     while !state.context.shutdown.is_requested() {
         tick.tick();
-        let token = ClaimToken::random().to_string();
         let poll = state.context.shutdown.unless(claim(&state, &token));
         match poll.await {
             None => return,
@@ -46,6 +68,7 @@ pub(crate) async fn run(state: State) {
                 for claim in claims {
                     hand_out(&state, &workers, &token, claim).await;
                 }
+                token = ClaimToken::random().to_string();
             }
             Some(Err(error)) => {
                 tracing::debug!(%error, "no renders could be claimed");
@@ -74,24 +97,35 @@ async fn hand_out(state: &State, workers: &[mpsc::Sender<Job>], token: &str, cla
     network.hash(&mut hasher);
     let index = usize::try_from(hasher.finish() % workers.len().max(1) as u64).unwrap_or(0);
     let Some(worker) = workers.get(index) else { return };
-    state.shared.queued.fetch_add(1, Ordering::Relaxed);
-    show_depth(state);
-    let job = Job { network, token: token.to_owned(), claim };
+    let job = Job { network, token: token.to_owned(), claim, _queued: Queued::new(state) };
     // A worker only goes away at shutdown; its claims are released by the next start.
     let _ = worker.send(job).await;
 }
 
 fn worker(state: State) -> mpsc::Sender<Job> {
-    let (sender, mut jobs) = mpsc::channel::<Job>(BATCH as usize);
-    tokio::spawn(async move {
-        while let Some(job) = jobs.recv().await {
+    let (sender, jobs) = mpsc::channel::<Job>(BATCH as usize);
+    tokio::spawn(work_off(jobs, move |job| {
+        let state = state.clone();
+        async move {
             let ids = RequestContext::new(job.claim.request_id.clone(), job.claim.traceparent.as_deref());
             context::scope(ids, work(&state, &job)).await;
-            state.shared.queued.fetch_sub(1, Ordering::Relaxed);
-            show_depth(&state);
         }
-    });
+    }));
     sender
+}
+
+/// Does one job after the other. One that panics takes neither the worker nor the jobs behind it along; its claim runs
+/// out, and the render is handed out again.
+async fn work_off<T, F: Future<Output = ()>>(mut jobs: mpsc::Receiver<T>, work: impl Fn(T) -> F) {
+    while let Some(job) = jobs.recv().await {
+        let done = AssertUnwindSafe(async { work(job).await }).catch_unwind().await;
+        if done.is_err() {
+            metrics::counter!("sf_net_render_panics_total").increment(1);
+            tracing::error!(
+                "a render failed inside the agent; its claim runs out and it is handed out again"
+            );
+        }
+    }
 }
 
 fn show_depth(state: &State) {
@@ -141,5 +175,27 @@ async fn while_renewing<T>(state: &State, job: &Job, render: impl Future<Output 
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_panics_does_not_end_its_worker() {
+        let (sender, jobs) = mpsc::channel(4);
+        let (done, mut outcomes) = mpsc::unbounded_channel();
+        tokio::spawn(work_off(jobs, move |job: u8| {
+            let done = done.clone();
+            async move {
+                assert_ne!(job, 1, "deliberate");
+                done.send(job).unwrap();
+            }
+        }));
+        for job in [1, 2] {
+            sender.send(job).await.unwrap();
+        }
+        assert_eq!(outcomes.recv().await, Some(2));
     }
 }

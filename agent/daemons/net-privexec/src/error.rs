@@ -25,6 +25,9 @@ pub enum PrivexecError {
     /// The kernel was built without something, or may not load it.
     #[error("the kernel lacks what networks need: {0}; load or enable it")]
     KernelLacks(String),
+    /// Nobody can be listened to any more.
+    #[error("the socket cannot be listened on any more: {0}; the daemon has to be started again")]
+    Listener(#[source] io::Error),
     /// A thread could not be started or ended badly.
     #[error("a worker thread failed: {0}")]
     Thread(String),

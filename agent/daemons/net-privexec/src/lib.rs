@@ -32,16 +32,22 @@ pub use server::Server;
 /// Serves until shutdown is asked for. Kernel state stays as it is when this ends.
 ///
 /// # Errors
-/// The helper cannot be started, the socket cannot be bound, or the kernel lacks something the network needs.
+/// The helper cannot be started, the socket cannot be bound, or the kernel lacks something the network needs. Later: the
+/// socket cannot be listened on any more.
 pub async fn run(config: Arc<NodeConfig>, shutdown: Shutdown) -> Result<(), PrivexecError> {
     let options = Options::from_config(&config);
     // Everything below blocks; the runtime's workers only wait for the end.
-    let server = tokio::task::spawn_blocking(move || Server::start(options))
+    let mut server = tokio::task::spawn_blocking(move || Server::start(options))
         .await
         .map_err(|error| PrivexecError::Thread(error.to_string()))??;
     notify::ready();
-    shutdown.requested().await;
+    // A process that nobody can reach must not look as if it served.
+    let outcome = tokio::select! {
+        () = shutdown.requested() => Ok(()),
+        error = server.ended() => Err(error),
+    };
     tokio::task::spawn_blocking(move || server.stop())
         .await
-        .map_err(|error| PrivexecError::Thread(error.to_string()))
+        .map_err(|error| PrivexecError::Thread(error.to_string()))?;
+    outcome
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use sf_model::event::EventType;
-use sf_model::{InterfaceId, NetworkId};
+use sf_model::{InterfaceId, NetworkId, ObjectType};
 use sf_protos::networks::{NetworkAuditReply, SweepPoolsReply};
 
 use super::{delete, finish, interfaces, live_interfaces, lock, object};
@@ -11,12 +11,16 @@ use crate::allocator::{self, Owner, Pool, Strategy, address, value_of};
 use crate::conn::Conn;
 use crate::context::TxContext;
 use crate::error::StoreResult;
-use crate::sql::{rows, sql};
+use crate::sql::{Sql, rows, sql};
 
 /// Rows of one kind repaired by one call.
 const BATCH: u64 = 100;
 /// An address without an owner is left alone this long.
 const LEAK_AGE_SECONDS: u64 = 300;
+/// What is told of an address that somebody else holds, before the address.
+const CONFLICT: &str = "address conflict: ";
+/// What is told of an address that its interface holds again, before the address.
+const RESERVED: &str = "address reserved again for its interface: ";
 
 rows! {
     struct Unreserved {
@@ -43,9 +47,10 @@ pub async fn audit(conn: &mut Conn, ctx: &TxContext) -> StoreResult<NetworkAudit
     interfaces::delete_these(conn, ctx, &orphans).await?;
     let interfaces_deleted = u32::try_from(orphans.len()).unwrap_or(u32::MAX);
     let addresses_released = release_leaked(conn, ctx).await?;
-    reserve_unreserved(conn, ctx).await?;
-    let deletes_requeued = go_on_deleting(conn, ctx).await?;
-    let more = orphans.len() as u64 == BATCH || u64::from(addresses_released) == BATCH;
+    let more_unreserved = reserve_unreserved(conn, ctx).await?;
+    let (deletes_requeued, more_deletes) = go_on_deleting(conn, ctx).await?;
+    // Whatever is looked at is not found again by the next call, so asking for more comes to an end.
+    let more = is_full(&orphans) || u64::from(addresses_released) == BATCH || more_unreserved || more_deletes;
     Ok(NetworkAuditReply { interfaces_deleted, addresses_released, deletes_requeued, more })
 }
 
@@ -82,43 +87,66 @@ async fn release_leaked(conn: &mut Conn, ctx: &TxContext) -> StoreResult<u32> {
     Ok(u32::try_from(leaked.len()).unwrap_or(u32::MAX))
 }
 
-/// Interfaces whose address nobody has reserved; one that somebody else holds is told and never stolen.
-async fn reserve_unreserved(conn: &mut Conn, ctx: &TxContext) -> StoreResult<()> {
+/// Interfaces whose address nobody has reserved; one that somebody else holds is told once and never stolen. Says
+/// whether there are more.
+async fn reserve_unreserved(conn: &mut Conn, ctx: &TxContext) -> StoreResult<bool> {
     let bare: Vec<Unreserved> = sql("SELECT f.uuid, f.network_uuid, f.ipv4, n.netblock_address, n.netblock_prefix \
          FROM network_interfaces f JOIN networks n ON n.uuid = f.network_uuid LEFT JOIN resource_pool_allocations a \
          ON a.pool = CONCAT('ipv4:', f.network_uuid) AND a.value = INET_ATON(CAST(f.ipv4 AS CHAR)) \
-         AND a.state = 'held' AND a.owner_uuid = f.uuid \
-         WHERE f.state <> 'deleted' AND f.ipv4 IS NOT NULL AND a.allocation_uuid IS NULL ORDER BY f.uuid LIMIT ?")
+         WHERE f.state <> 'deleted' AND f.ipv4 IS NOT NULL AND NOT (a.state = 'held' AND a.owner_uuid <=> f.uuid) \
+         AND NOT (a.allocation_uuid IS NOT NULL AND a.expires_at IS NULL AND ")
+    .append(conflict_is_told())
+    .push(") ORDER BY f.uuid LIMIT ?")
     .bind(BATCH)
     .all(conn)
     .await?;
-    for row in bare {
+    for row in &bare {
         let block = super::block(row.netblock_address, row.netblock_prefix)?;
         let pool = Pool::ipv4(row.network_uuid, block, &ctx.settings);
         let owner = Owner::from(row.uuid);
         let taken =
             allocator::claim(conn, &pool, Strategy::Exact(value_of(row.ipv4)), owner, "instance", "").await;
         let message = match taken {
-            Ok(_) => format!("address {} reserved again for its interface", row.ipv4),
-            Err(crate::StoreError::Precondition { .. }) => format!("address conflict: {}", row.ipv4),
+            Ok(_) => format!("{RESERVED}{}", row.ipv4),
+            Err(crate::StoreError::Precondition { .. }) => format!("{CONFLICT}{}", row.ipv4),
             Err(other) => return Err(other),
         };
         ctx.event(EventType::Audit, message, &[object(row.network_uuid), interfaces::object(row.uuid)]);
     }
-    Ok(())
+    Ok(is_full(&bare))
 }
 
-/// Networks that wait to be deleted: ended if nothing holds them up, given a new operation if theirs has ended.
-async fn go_on_deleting(conn: &mut Conn, ctx: &TxContext) -> StoreResult<u32> {
-    let waiting: Vec<NetworkId> =
-        sql("SELECT uuid AS value FROM networks WHERE state = 'delete-wait' ORDER BY uuid LIMIT ?")
-            .bind(BATCH)
-            .values(conn)
-            .await?;
+/// Whether the last that was told of the address of an interface `f` is that somebody else holds it. The event log is the
+/// memory of it, so it is told once however often leaders change, and again when the event has been pruned.
+fn conflict_is_told() -> Sql {
+    let text = "CAST(f.ipv4 AS CHAR)";
+    sql(format!(
+        "COALESCE((SELECT e.message = CONCAT('{CONFLICT}', {text}) FROM event_objects o \
+         JOIN events e ON e.event_uuid = o.event_uuid WHERE o.object_type = ? \
+         AND o.object_id = CAST(f.uuid AS CHAR) AND o.event_type = ? \
+         AND e.message IN (CONCAT('{CONFLICT}', {text}), CONCAT('{RESERVED}', {text})) \
+         ORDER BY o.occurred_at DESC, o.event_uuid DESC LIMIT 1), FALSE)"
+    ))
+    .bind(ObjectType::Interface.to_string())
+    .bind(EventType::Audit.to_string())
+}
+
+/// Networks that wait to be deleted and nothing holds up any more: ended, or given a new operation if theirs has ended.
+/// Says how many of those there were, and whether there are more to look at.
+async fn go_on_deleting(conn: &mut Conn, ctx: &TxContext) -> StoreResult<(u32, bool)> {
+    let waiting: Vec<NetworkId> = sql("SELECT n.uuid AS value FROM networks n WHERE n.state = 'delete-wait' \
+         AND NOT EXISTS (SELECT 1 FROM network_interfaces f WHERE f.network_uuid = n.uuid AND f.state <> 'deleted') \
+         AND NOT (EXISTS (SELECT 1 FROM cluster_operations o WHERE o.uuid = n.delete_operation \
+         AND o.state IN ('queued', 'executing')) AND ")
+    .append(finish::awaited(ctx))
+    .push(") ORDER BY n.uuid LIMIT ?")
+    .bind(BATCH)
+    .values(conn)
+    .await?;
     let mut requeued = 0;
-    for network in waiting {
-        let held = lock(conn, network).await?;
-        if held.state != "delete-wait" || live_interfaces(conn, network).await? > 0 {
+    for network in &waiting {
+        let held = lock(conn, *network).await?;
+        if held.state != "delete-wait" || live_interfaces(conn, *network).await? > 0 {
             continue;
         }
         if delete::running(conn, &held).await?.is_some() {
@@ -128,5 +156,9 @@ async fn go_on_deleting(conn: &mut Conn, ctx: &TxContext) -> StoreResult<u32> {
             requeued += 1;
         }
     }
-    Ok(requeued)
+    Ok((requeued, is_full(&waiting)))
+}
+
+fn is_full<T>(rows: &[T]) -> bool {
+    rows.len() as u64 == BATCH
 }

@@ -10,7 +10,7 @@ use crate::conn::Conn;
 use crate::context::TxContext;
 use crate::error::StoreResult;
 use crate::operations;
-use crate::sql::sql;
+use crate::sql::{Sql, sql};
 
 /// Asks every node that has something of an empty network to remove it; with no such node the network ends at once.
 pub(super) async fn release_renders(conn: &mut Conn, ctx: &TxContext, held: &Held) -> StoreResult<()> {
@@ -21,7 +21,7 @@ pub(super) async fn release_renders(conn: &mut Conn, ctx: &TxContext, held: &Hel
 
 /// Ends a locked network in `delete-wait` unless it has interfaces, or a node that is up still has to remove it.
 pub(super) async fn try_finish(conn: &mut Conn, ctx: &TxContext, held: &Held) -> StoreResult<()> {
-    if live_interfaces(conn, held.uuid).await? > 0 || awaited(conn, ctx, held.uuid).await? {
+    if live_interfaces(conn, held.uuid).await? > 0 || is_awaited(conn, ctx, held.uuid).await? {
         return Ok(());
     }
     let running = delete::running(conn, held).await?;
@@ -48,23 +48,26 @@ pub(super) async fn try_finish(conn: &mut Conn, ctx: &TxContext, held: &Held) ->
     Ok(())
 }
 
-/// Whether a node has to report first. One that is down longer than a check-in may take does not hold a delete up; the
-/// VXLAN id stays out of use until it has reported, or left the cluster.
-async fn awaited(conn: &mut Conn, ctx: &TxContext, network: NetworkId) -> StoreResult<bool> {
-    let row: Option<u64> =
-        sql("SELECT 1 AS value FROM network_node_renders r JOIN nodes d ON d.uuid = r.node_uuid \
-         WHERE r.network_uuid = ? AND r.state <> 'absent' AND d.state <> 'deleted' \
-         AND d.last_seen > TIMESTAMPADD(MICROSECOND, -?, UTC_TIMESTAMP(6)) \
-         UNION SELECT 1 FROM network_render_requests q JOIN nodes d ON d.uuid = q.node_uuid \
-         LEFT JOIN network_node_renders r ON r.network_uuid = q.network_uuid AND r.node_uuid = q.node_uuid \
-         WHERE q.network_uuid = ? AND q.claim_token IS NOT NULL AND q.claimed_until > UTC_TIMESTAMP(6) \
-         AND r.state IS NULL LIMIT 1")
+async fn is_awaited(conn: &mut Conn, ctx: &TxContext, network: NetworkId) -> StoreResult<bool> {
+    let row: Option<u64> = sql("SELECT 1 AS value FROM networks n WHERE n.uuid = ? AND ")
         .bind(network)
-        .bind(ctx.settings.node_checkin_maximum)
-        .bind(network)
+        .append(awaited(ctx))
         .value(conn)
         .await?;
     Ok(row.is_some())
+}
+
+/// Whether a node has to report before the network `n` of a statement can end. One that is down longer than a check-in
+/// may take does not hold a delete up; the VXLAN id stays out of use until it has reported, or left the cluster.
+pub(super) fn awaited(ctx: &TxContext) -> Sql {
+    sql("(EXISTS (SELECT 1 FROM network_node_renders r JOIN nodes d ON d.uuid = r.node_uuid \
+         WHERE r.network_uuid = n.uuid AND r.state <> 'absent' AND d.state <> 'deleted' \
+         AND d.last_seen > TIMESTAMPADD(MICROSECOND, -?, UTC_TIMESTAMP(6))) \
+         OR EXISTS (SELECT 1 FROM network_render_requests q JOIN nodes d ON d.uuid = q.node_uuid \
+         LEFT JOIN network_node_renders r ON r.network_uuid = q.network_uuid AND r.node_uuid = q.node_uuid \
+         WHERE q.network_uuid = n.uuid AND q.claim_token IS NOT NULL AND q.claimed_until > UTC_TIMESTAMP(6) \
+         AND r.state IS NULL))")
+    .bind(ctx.settings.node_checkin_maximum)
 }
 
 /// Egress, routed and left-over floating addresses rest; the block's own pool goes with the network.

@@ -6,6 +6,7 @@ use sf_protos::instances::interface_spec::Address;
 use sf_protos::networks::list_interfaces_request::Of;
 use sf_protos::networks::{GetInterfaceRequest, ListInterfacesRequest};
 use sf_store::networks::interfaces;
+use sf_store::sql::sql;
 use sf_store::{StoreError, networks};
 
 use super::world::{World, at_once, caller, selector, spec};
@@ -124,13 +125,11 @@ async fn the_audit_removes_interfaces_whose_instance_is_gone() {
     world.ready_network("a", "web", "10.0.0.0/24").await;
     let instance = world.instance("a", "one").await;
     world.attach(instance, "a", vec![spec("web")]).await.unwrap();
-    world.execute(sf_store::sql::sql("DELETE FROM instances WHERE uuid = ?").bind(instance)).await;
+    world.execute(sql("DELETE FROM instances WHERE uuid = ?").bind(instance)).await;
     let audit = || world.run(|conn, ctx| Box::pin(async move { networks::audit(conn, ctx).await }));
     assert_eq!(audit().await.unwrap().interfaces_deleted, 0, "it may be a create that has not committed");
     world
-        .execute(sf_store::sql::sql(
-            "UPDATE network_interfaces SET created_at = TIMESTAMPADD(MINUTE, -5, UTC_TIMESTAMP(6))",
-        ))
+        .execute(sql("UPDATE network_interfaces SET created_at = TIMESTAMPADD(MINUTE, -5, UTC_TIMESTAMP(6))"))
         .await;
     assert_eq!(audit().await.unwrap().interfaces_deleted, 1);
     assert_eq!(world.number("SELECT COUNT(*) FROM network_interfaces WHERE state <> 'deleted'").await, 0);
@@ -140,4 +139,53 @@ async fn the_audit_removes_interfaces_whose_instance_is_gone() {
             .await,
         0
     );
+}
+
+#[tokio::test]
+async fn conflicts_are_told_once_and_keep_nothing_else_from_being_repaired() {
+    let Some(world) = World::start().await else { return };
+    let network = world.ready_network("a", "web", "10.0.0.0/22").await;
+    let instance = world.instance("a", "one").await;
+    // More than one call looks at, and behind them in the order of their ids one that can be repaired.
+    world
+        .execute(
+            sql("INSERT INTO network_interfaces (uuid, namespace, network_uuid, instance_uuid, macaddr, ipv4, position, \
+                 model, port_security, state, state_changed_at, created_at, version) \
+                 SELECT CONCAT(LPAD(HEX(seq), 8, '0'), '-0000-4000-8000-000000000000'), 'a', ?, ?, \
+                 CONCAT('02:00:00:00:00:', LPAD(HEX(seq), 2, '0')), INET_NTOA(INET_ATON('10.0.1.0') + seq), seq, \
+                 'virtio', 'strict', 'created', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), 1 FROM seq_1_to_121")
+            .bind(&network.uuid)
+            .bind(instance),
+        )
+        .await;
+    world
+        .execute(sql("INSERT INTO resource_pool_allocations (allocation_uuid, pool, value, state, owner_type, owner_uuid, \
+             purpose, allocated_at) SELECT UUID(), CONCAT('ipv4:', network_uuid), INET_ATON(CAST(ipv4 AS CHAR)), 'held', \
+             'network', UUID(), 'test', UTC_TIMESTAMP(6) FROM network_interfaces WHERE position < 121"))
+        .await;
+    let audit = || world.run(|conn, ctx| Box::pin(async move { networks::audit(conn, ctx).await }));
+    let told = |message: &'static str| {
+        let world = world.clone();
+        async move { world.number(&format!("SELECT COUNT(*) FROM events WHERE message LIKE '{message}%'")).await }
+    };
+    assert!(audit().await.unwrap().more);
+    assert!(!audit().await.unwrap().more);
+    assert_eq!(told("address conflict").await, 120);
+    assert_eq!(told("address reserved again").await, 1, "the one behind them had its turn");
+    audit().await.unwrap();
+    assert_eq!(told("address conflict").await, 120, "once per episode");
+
+    // The holder of one lets go, and later somebody takes that address again.
+    world
+        .execute(sql("DELETE FROM resource_pool_allocations WHERE purpose = 'test' ORDER BY value LIMIT 1"))
+        .await;
+    audit().await.unwrap();
+    assert_eq!(told("address reserved again").await, 2);
+    world
+        .execute(sql("UPDATE resource_pool_allocations SET owner_uuid = UUID() WHERE purpose = 'instance' \
+             ORDER BY value LIMIT 1"))
+        .await;
+    audit().await.unwrap();
+    audit().await.unwrap();
+    assert_eq!(told("address conflict").await, 121, "a new episode is told");
 }

@@ -271,3 +271,31 @@ async fn what_is_to_be_rendered_wakes_the_carrier() {
         .unwrap();
     assert!(wakes.contains(&Wake::Renders(world.node)), "{wakes:?}");
 }
+
+#[tokio::test]
+async fn networks_that_cannot_go_yet_keep_no_other_from_going() {
+    let Some(world) = World::start().await else { return };
+    let network = world.ready_network("a", "last", "10.0.0.0/24").await;
+    let instance = world.instance("a", "one").await;
+    world
+        .execute(sql("INSERT INTO networks (uuid, namespace, name, netblock_address, netblock_prefix, provide_dhcp, \
+             provide_nat, provide_dns, vxid, port_security, generation, generation_changed_at, state, state_changed_at, \
+             created_at, version) SELECT CONCAT('00000000-0000-4000-8000-', LPAD(seq, 12, '0')), 'a', 'in-use', \
+             '10.1.0.0', 24, FALSE, FALSE, FALSE, seq, 'strict', 1, UTC_TIMESTAMP(6), 'delete-wait', UTC_TIMESTAMP(6), \
+             UTC_TIMESTAMP(6), 1 FROM seq_1_to_120"))
+        .await;
+    world
+        .execute(
+            sql("INSERT INTO network_interfaces (uuid, namespace, network_uuid, instance_uuid, macaddr, position, model, \
+                 port_security, state, state_changed_at, created_at, version) SELECT UUID(), 'a', uuid, ?, \
+                 '02:00:00:00:00:01', 0, 'virtio', 'strict', 'created', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), 1 \
+                 FROM networks WHERE name = 'in-use'")
+            .bind(instance),
+        )
+        .await;
+    world.set_state("networks", network.uuid.parse().unwrap(), "delete-wait").await;
+    let audit = || world.run(|conn, ctx| Box::pin(async move { networks::audit(conn, ctx).await }));
+    let reply = audit().await.unwrap();
+    assert_eq!((reply.deletes_requeued, reply.more), (1, false));
+    assert_eq!(audit().await.unwrap().deletes_requeued, 0, "a node still has to report");
+}

@@ -1,5 +1,6 @@
 //! Figures that only a leader has. They are dropped on the way back to standby, so that a graph never shows two truths.
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sf_protos::operations::QueueDepth;
@@ -12,15 +13,7 @@ pub(crate) fn leading() {
 /// This daemon stands by.
 pub(crate) fn standby() {
     metrics::gauge!("cluster_is_leader").set(0.0);
-    for lane in 0..4_u8 {
-        for family in ["general", "network"] {
-            let labels = [("family", family.to_owned()), ("priority", lane.to_string())];
-            metrics::gauge!("work_queue_oldest_age_seconds", &labels).set(0.0);
-            for condition in ["ready", "deferred", "blocked", "claimed"] {
-                depth_gauge(family, u32::from(lane), condition).set(0.0);
-            }
-        }
-    }
+    queues(&[]);
 }
 
 /// A task ended.
@@ -34,15 +27,40 @@ pub(crate) fn task_ended(task: &'static str, seconds: f64, ok: bool) {
     }
 }
 
-/// What waits in the queues of the whole cluster.
+/// What waits in the queues of the whole cluster. What is not named is empty.
 #[expect(clippy::cast_precision_loss, reason = "queue depths are far below 2^52")]
 pub(crate) fn queues(depths: &[QueueDepth]) {
-    standby();
-    leading();
+    let mut lanes: BTreeMap<(String, u32), Lane> = BTreeMap::new();
+    for family in ["general", "network"] {
+        for priority in 0..4 {
+            lanes.insert((family.to_owned(), priority), Lane::default());
+        }
+    }
     for depth in depths {
-        depth_gauge(&depth.family, depth.priority, &depth.condition).increment(depth.rows as f64);
-        let labels = [("family", depth.family.clone()), ("priority", depth.priority.to_string())];
-        metrics::gauge!("work_queue_oldest_age_seconds", &labels).set(depth.oldest_age_seconds);
+        let lane = lanes.entry((depth.family.clone(), depth.priority)).or_default();
+        *lane.rows.entry(depth.condition.clone()).or_default() += depth.rows;
+        // A lane is as old as the oldest of its rows, whatever condition that is in.
+        lane.oldest_age = lane.oldest_age.max(depth.oldest_age_seconds);
+    }
+    for ((family, priority), lane) in lanes {
+        for (condition, rows) in &lane.rows {
+            depth_gauge(&family, priority, condition).set(*rows as f64);
+        }
+        let labels = [("family", family), ("priority", priority.to_string())];
+        metrics::gauge!("work_queue_oldest_age_seconds", &labels).set(lane.oldest_age);
+    }
+}
+
+/// One lane of a queue.
+struct Lane {
+    rows: BTreeMap<String, u64>,
+    oldest_age: f64,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        let conditions = ["ready", "deferred", "blocked", "claimed"];
+        Self { rows: conditions.map(|condition| (condition.to_owned(), 0)).into(), oldest_age: 0.0 }
     }
 }
 
@@ -53,4 +71,45 @@ fn depth_gauge(family: &str, priority: u32, condition: &str) -> metrics::Gauge {
         ("condition", condition.to_owned()),
     ];
     metrics::gauge!("work_queue_depth", &labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    fn depth(condition: &str, rows: u64, oldest_age_seconds: f64) -> QueueDepth {
+        QueueDepth {
+            family: "general".into(),
+            priority: 1,
+            condition: condition.into(),
+            rows,
+            oldest_age_seconds,
+            node_uuid: None,
+        }
+    }
+
+    #[test]
+    fn a_lane_is_as_old_as_its_oldest_row_and_leadership_is_not_touched() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            leading();
+            queues(&[depth("ready", 2, 700.0), depth("claimed", 1, 3.0)]);
+            let shown = recorder.handle().render();
+            for line in [
+                "cluster_is_leader 1",
+                "work_queue_oldest_age_seconds{family=\"general\",priority=\"1\"} 700",
+                "work_queue_depth{family=\"general\",priority=\"1\",condition=\"ready\"} 2",
+                "work_queue_depth{family=\"network\",priority=\"3\",condition=\"blocked\"} 0",
+            ] {
+                assert!(shown.contains(line), "{line} is missing from {shown}");
+            }
+            queues(&[]);
+            let emptied = recorder.handle().render();
+            assert!(emptied.contains("condition=\"ready\"} 0") && !emptied.contains("} 700"), "{emptied}");
+            standby();
+            assert!(recorder.handle().render().contains("cluster_is_leader 0"));
+        });
+    }
 }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use sf_daemon::{DaemonContext, Release};
 use sf_gateway::{CallClass, DbError};
 use sf_hypervisor::libvirt::Libvirt;
+use sf_model::state::NodeState;
 use sf_protos::convert::timestamp;
 use sf_protos::nodes::CheckInRequest;
 use sf_runtime::{Loop, Pass};
@@ -65,18 +66,22 @@ async fn check_in(context: &DaemonContext, health: &Board, state: &mut State) ->
     let interval = context.cluster.current().node_metrics_interval;
     let due = state.sampled_at.is_none_or(|at| at.elapsed() >= interval);
     let sample = if due { Some(state.sampler.take().await) } else { None };
+    let acknowledged = health.acknowledged();
     let request = CheckInRequest {
         node_uuid: context.node.uuid.to_string(),
         name: context.node.name.clone(),
         release: Release::own().to_string(),
         units: state.units.report().await,
         storage_health: health.report(),
-        metrics: sample.as_ref().map(Sample::to_wire),
+        metrics: sample.as_ref().and_then(Sample::to_wire),
         processes: sample.as_ref().map(Sample::processes).unwrap_or_default(),
         sent_at: Some(timestamp(SystemTime::now())),
     };
     let reply = context.gateway.call(CallClass::Lease, request).await?;
     metrics::gauge!("node_clock_skew_seconds").set(reply.clock_skew_seconds);
+    if reply.state != NodeState::Error.as_str() {
+        health.tell_again(&acknowledged);
+    }
     context.status.set(format!("checked in, node is {}", reply.state));
     if let Some(sample) = sample {
         state.sampled_at = Some(Instant::now());

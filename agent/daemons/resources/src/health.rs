@@ -31,6 +31,8 @@ pub(crate) struct Board {
 struct Entry {
     object_types: Vec<String>,
     verdict: Result<(), String>,
+    /// The cluster has taken note of the failure: the node is in error because of it.
+    acknowledged: bool,
     written_at: Option<Instant>,
     /// A probe that did not come back; the path is not probed again while it hangs.
     hanging: bool,
@@ -44,6 +46,7 @@ impl Board {
             let entry = paths.entry(config.storage_path.join(folder)).or_insert_with(|| Entry {
                 object_types: Vec::new(),
                 verdict: Ok(()),
+                acknowledged: false,
                 written_at: None,
                 hanging: false,
             });
@@ -64,6 +67,34 @@ impl Board {
         self.paths.lock().iter().map(|(path, entry)| entry.to_wire(path)).collect()
     }
 
+    /// Failures the cluster has taken note of. To be read before a check-in, and held against its answer.
+    pub(crate) fn acknowledged(&self) -> Vec<PathBuf> {
+        let paths = self.paths.lock();
+        paths.iter().filter(|(_, entry)| entry.acknowledged).map(|(path, _)| path.clone()).collect()
+    }
+
+    /// The node is not in error although these failures were taken note of: an operator cleared it. What is still broken
+    /// is told again with the next pass.
+    pub(crate) fn tell_again(&self, failures: &[PathBuf]) {
+        self.set_acknowledged(failures, false);
+    }
+
+    /// Failures that the cluster does not know of, with what they are.
+    fn untold(&self) -> Vec<(PathBuf, String)> {
+        let paths = self.paths.lock();
+        let untold = paths.iter().filter(|(_, entry)| !entry.acknowledged);
+        untold.filter_map(|(path, entry)| Some((path.clone(), entry.verdict.clone().err()?))).collect()
+    }
+
+    fn set_acknowledged(&self, failures: &[PathBuf], acknowledged: bool) {
+        let mut paths = self.paths.lock();
+        for path in failures {
+            if let Some(entry) = paths.get_mut(path) {
+                entry.acknowledged = acknowledged && entry.verdict.is_err();
+            }
+        }
+    }
+
     fn due(&self, write_interval: Duration) -> Vec<(PathBuf, bool)> {
         let paths = self.paths.lock();
         let due = paths.iter().filter(|(_, entry)| !entry.hanging);
@@ -73,6 +104,7 @@ impl Board {
         .collect()
     }
 
+    /// Takes a verdict; true when the path has just broken.
     fn settle(&self, path: &Path, wrote: bool, verdict: Result<(), String>) -> bool {
         let mut paths = self.paths.lock();
         let Some(entry) = paths.get_mut(path) else { return false };
@@ -80,6 +112,7 @@ impl Board {
         if wrote && verdict.is_ok() {
             entry.written_at = Some(Instant::now());
         }
+        entry.acknowledged &= verdict.is_err();
         entry.verdict = verdict;
         metrics::gauge!("sf_node_resource_health", "path" => path.display().to_string())
             .set(f64::from(u8::from(entry.verdict.is_ok())));
@@ -104,7 +137,7 @@ impl Entry {
     }
 }
 
-/// Probes until shutdown is asked for; a path that breaks is reported at once.
+/// Probes until shutdown is asked for; a path that breaks is reported at once, and again until the cluster has heard it.
 pub(crate) async fn run(context: DaemonContext, board: Board) {
     let config = context.config.clone();
     let pass = |_tick| {
@@ -119,33 +152,48 @@ pub(crate) async fn run(context: DaemonContext, board: Board) {
 }
 
 async fn probe_all(context: &DaemonContext, board: &Board) -> Result<(), DbError> {
-    let mut broken = Vec::new();
     for (path, write) in board.due(context.config.node_health_write_interval) {
         let verdict = probe(board, &path, write, context.config.node_health_probe_timeout).await;
         if let Err(detail) = &verdict {
             tracing::error!(path = %path.display(), detail, "a storage path does not work");
         }
-        if board.settle(&path, write, verdict.clone()) {
-            broken.push(format!("{}: {}", path.display(), verdict.err().unwrap_or_default()));
+        let detail = verdict.clone().err().unwrap_or_default();
+        if board.settle(&path, write, verdict) {
+            tell(context, &path, &detail).await;
         }
     }
-    if broken.is_empty() { Ok(()) } else { report(context, board, &broken.join("; ")).await }
+    report(context, board).await
+}
+
+async fn tell(context: &DaemonContext, path: &Path, detail: &str) {
+    let fact = event(EventType::Health, "storage path failed")
+        .object(ObjectType::Node, context.node.uuid)
+        .extra(serde_json::json!({ "detail": describe(path, detail) }))
+        .as_error();
+    let _recorded = context.events.record(fact).await;
 }
 
 /// The node stops being a place for instances in the same transaction that records why.
-async fn report(context: &DaemonContext, board: &Board, message: &str) -> Result<(), DbError> {
-    let fact = event(EventType::Health, "storage path failed")
-        .object(ObjectType::Node, context.node.uuid)
-        .extra(serde_json::json!({ "detail": message }))
-        .as_error();
-    let _recorded = context.events.record(fact).await;
+async fn report(context: &DaemonContext, board: &Board) -> Result<(), DbError> {
+    let untold = board.untold();
+    if untold.is_empty() {
+        return Ok(());
+    }
+    let message: Vec<String> = untold.iter().map(|(path, detail)| describe(path, detail)).collect();
     let request = SetNodeErrorRequest {
         context: Some(context.gateway.mutation()),
         node_uuid: context.node.uuid.to_string(),
-        message: message.to_owned(),
+        message: message.join("; "),
         storage_health: board.report(),
     };
-    context.gateway.call(CallClass::Background, request).await.map(|_reply| ())
+    context.gateway.call(CallClass::Background, request).await?;
+    let told: Vec<PathBuf> = untold.into_iter().map(|(path, _)| path).collect();
+    board.set_acknowledged(&told, true);
+    Ok(())
+}
+
+fn describe(path: &Path, detail: &str) -> String {
+    format!("{}: {detail}", path.display())
 }
 
 async fn probe(board: &Board, path: &Path, write: bool, limit: Duration) -> Result<(), String> {
@@ -222,11 +270,19 @@ mod tests {
         let verdict = probe(&board, &path, true, limit).await;
         assert!(verdict.is_err());
         assert!(board.settle(&path, true, verdict.clone()), "breaking is news");
-        assert!(!board.settle(&path, true, verdict), "staying broken is not");
+        assert!(!board.settle(&path, true, verdict.clone()), "staying broken is not");
+        let untold = || board.untold().into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+        assert_eq!(untold(), std::slice::from_ref(&path), "until the cluster has heard it");
+        board.set_acknowledged(&untold(), true);
+        board.settle(&path, true, verdict);
+        assert!(untold().is_empty());
+        board.tell_again(&board.acknowledged());
+        assert_eq!(untold(), std::slice::from_ref(&path), "an operator cleared what is still broken");
         std::fs::create_dir(&path).unwrap();
         assert_eq!(probe(&board, &path, true, limit).await, Ok(()));
         assert!(path.join(HEARTBEAT).exists());
         board.settle(&path, true, Ok(()));
         assert!(board.report().iter().all(|health| health.healthy));
+        assert!(untold().is_empty() && board.acknowledged().is_empty());
     }
 }

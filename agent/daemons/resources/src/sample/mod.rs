@@ -6,6 +6,7 @@ mod counters;
 mod cpu;
 mod disks;
 mod memory;
+mod patient;
 mod processes;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use sf_hypervisor::libvirt::Libvirt;
 use sf_protos::nodes::{NodeMetrics, ProcessMetric};
 
 use counters::Counters;
+use disks::Disks;
 use processes::ProcessTimes;
 
 /// Limit of libvirt for a guest when it cannot be asked.
@@ -28,12 +30,15 @@ pub(crate) struct Sample {
     typed: NodeMetrics,
     flat: Map<String, Value>,
     processes: Vec<ProcessMetric>,
+    disks_measured: bool,
 }
 
 impl Sample {
-    /// The reading as a check-in carries it: typed figures, and the whole map beside them.
-    pub(crate) fn to_wire(&self) -> NodeMetrics {
-        NodeMetrics { extra_json: Value::Object(self.flat.clone()).to_string(), ..self.typed.clone() }
+    /// The reading as a check-in carries it: typed figures, and the whole map beside them. `None` when the disks did not
+    /// answer: the limits of the node would be computed without them, so the last ones stay until they are too old.
+    pub(crate) fn to_wire(&self) -> Option<NodeMetrics> {
+        let extra_json = Value::Object(self.flat.clone()).to_string();
+        self.disks_measured.then(|| NodeMetrics { extra_json, ..self.typed.clone() })
     }
 
     /// Every figure by its contract name.
@@ -55,23 +60,35 @@ impl Sample {
 pub(crate) struct Sampler {
     config: Arc<NodeConfig>,
     hypervisor: Option<Arc<Libvirt>>,
+    disks: Disks,
     counters: Counters,
     processes: ProcessTimes,
 }
 
 impl Sampler {
     pub(crate) fn new(config: Arc<NodeConfig>, hypervisor: Option<Arc<Libvirt>>) -> Self {
-        Self { config, hypervisor, counters: Counters::default(), processes: ProcessTimes::default() }
+        Self {
+            disks: Disks::new(&config),
+            config,
+            hypervisor,
+            counters: Counters::default(),
+            processes: ProcessTimes::default(),
+        }
     }
 
     /// Reads everything.
     pub(crate) async fn take(&mut self) -> Sample {
-        let mut sample = Sample { typed: NodeMetrics::default(), flat: Map::new(), processes: Vec::new() };
+        let mut sample = Sample {
+            typed: NodeMetrics::default(),
+            flat: Map::new(),
+            processes: Vec::new(),
+            disks_measured: false,
+        };
         sample.put("is_hypervisor", self.config.node_is_hypervisor);
         sample.put("is_network_node", self.config.carrier_eligible);
         collector("cpu", cpu::collect(&self.config, &mut sample));
         collector("memory", memory::collect(&self.config, &mut sample));
-        collector("disks", disks::collect(&self.config, &mut sample));
+        collector("disks", self.disks.collect(&mut sample).await);
         collector("counters", self.counters.collect(&mut sample));
         collector("hypervisor", self.ask_hypervisor(&mut sample).await);
         collector("processes", self.processes.collect(&mut sample));

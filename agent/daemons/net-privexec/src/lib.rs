@@ -26,6 +26,7 @@ use sf_runtime::{Shutdown, notify};
 
 pub use error::PrivexecError;
 pub use options::Options;
+pub use probe::kernel;
 pub use purge::purge;
 pub use server::Server;
 

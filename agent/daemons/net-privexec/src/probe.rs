@@ -14,11 +14,22 @@ use sf_netstate::nft::tables::{net, port};
 use sf_netstate::render::{Namespaces, Sockets, lock};
 
 use crate::error::PrivexecError;
+use crate::helper::Helper;
+use crate::options::Options;
 use crate::spaces::Spaces;
 
 /// Any id will do: nothing else is in the namespace.
 const PROBE: u32 = Vxid::MIN;
 const LOOPBACK: u32 = 1;
+
+/// Whether this kernel can make networks, tried out by a process that is not the daemon. To be called before other
+/// threads exist: the helper is a process of its own.
+///
+/// # Errors
+/// [`PrivexecError::KernelLacks`], or what stood in the way of trying.
+pub fn kernel(options: &Options) -> Result<(), PrivexecError> {
+    probe(&Spaces::new(Helper::start(&options.netns_dir)?, &options.netns_dir))
+}
 
 /// Uses everything a network needs once.
 ///

@@ -168,15 +168,12 @@ mod tests {
             pid: Some(7),
             ..UnitState::default()
         };
-        let record = Record {
-            daemon: "api".into(),
-            version: "1".into(),
-            fixed: "f".into(),
-            live: "l".into(),
-            unit: "u".into(),
-            credentials: None,
-        };
-        Observed { state, build_id: Some("b".into()), record: Some(record), same_credentials: true }
+        Observed {
+            state,
+            build_id: Some("b".into()),
+            record: Some(crate::record::tests::record()),
+            same_credentials: true,
+        }
     }
 
     fn with_state(change: impl FnOnce(&mut UnitState)) -> Observed {

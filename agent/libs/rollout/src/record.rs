@@ -92,19 +92,24 @@ fn find(pid: u32) -> io::Result<Option<PathBuf>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    #[test]
-    fn a_record_lives_as_long_as_it_is_kept() {
-        let record = Record {
+    /// A record whose parts are told apart.
+    pub(crate) fn record() -> Record {
+        Record {
             daemon: "api".into(),
             version: "1".into(),
             fixed: "f".into(),
             live: "l".into(),
             unit: "u".into(),
             credentials: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_record_lives_as_long_as_it_is_kept() {
+        let record = record();
         let own = std::process::id();
         let kept = keep(&record).unwrap();
         assert_eq!(read(own).unwrap(), Some(record.clone()));

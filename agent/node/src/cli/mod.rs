@@ -72,6 +72,8 @@ enum NodeCommand {
     Standalone(standalone::Options),
     /// List the daemons of this binary.
     Daemons,
+    /// Say whether this host is fit for what the JSON object on standard input wants it to be.
+    Probe,
     /// Say whether hardware acceleration really works here.
     ProbeVirt {
         /// Do not use the result of an earlier probe.
@@ -146,9 +148,10 @@ fn execute(command: NodeCommand, common: &Common) -> Outcome {
         NodeCommand::Standalone(options) => standalone::execute(options),
         NodeCommand::LibvirtSpace(options) => standalone::enter_space(&options).map(|()| None),
         NodeCommand::Daemons => Ok(Some(list_daemons())),
+        NodeCommand::Probe => probe::host().map(Some),
         NodeCommand::ProbeVirt { fresh } => {
             let config = load_node(&sources).ok().map(|loaded| loaded.config);
-            probe::run(config.as_ref(), fresh).map(Some)
+            probe::virt(config.as_ref(), fresh).map(Some)
         }
         NodeCommand::NetCleanup { cluster } => {
             net_cleanup::run(&load_node(&sources)?.config, cluster).map(Some)

@@ -23,7 +23,7 @@ use crate::answer::Answer;
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::run;
-pub(crate) use gateway::until_serving;
+pub(crate) use gateway::{client, until_serving};
 
 /// A command of the operator.
 #[derive(Debug, Subcommand)]

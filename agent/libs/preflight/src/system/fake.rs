@@ -123,6 +123,13 @@ pub(crate) fn subject(keys: &[(&str, &str)]) -> Subject {
     subject_of(FakeSystem::default(), keys)
 }
 
+/// The same of a host that differs a little.
+pub(crate) fn changed(change: impl FnOnce(&mut FakeSystem)) -> Subject {
+    let mut system = FakeSystem::default();
+    change(&mut system);
+    subject_of(system, &[])
+}
+
 /// The same of another host.
 pub(crate) fn subject_of(system: FakeSystem, keys: &[(&str, &str)]) -> Subject {
     let mut node = serde_json::json!({

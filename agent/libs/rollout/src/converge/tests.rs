@@ -13,7 +13,6 @@ use sf_systemd::{Active, ServiceError, ServiceManager, UnitState};
 use super::*;
 use crate::observe::unit_name;
 use crate::plan::Action;
-use crate::record::Record;
 use crate::slots::Turn;
 
 /// What everything has in common: units, what was done with them, and what the cluster says.
@@ -90,16 +89,16 @@ impl View for &World {
         let wanted = Wanted { build_id: "new".into(), config, unit: "u".into() };
         let found = self.units.lock().get(&unit_name(daemon)).cloned();
         let (state, build) = found.unwrap_or_default();
-        let record = Record {
-            daemon: daemon.to_string(),
-            version: "1".into(),
-            fixed: "f".into(),
-            live: "l".into(),
-            unit: "u".into(),
-            credentials: None,
-        };
         let build_id = Some(build.to_owned());
-        Ok((wanted, Observed { state, build_id, record: Some(record), same_credentials: true }))
+        Ok((
+            wanted,
+            Observed {
+                state,
+                build_id,
+                record: Some(crate::record::tests::record()),
+                same_credentials: true,
+            },
+        ))
     }
 }
 
@@ -241,7 +240,8 @@ async fn a_roll_stops_at_the_first_daemon_that_does_not_come_back() {
 #[tokio::test(start_paused = true)]
 async fn without_a_turn_nothing_is_touched() {
     let failed = || Turn::Failed { node: "other".into(), reason: "it broke".into() };
-    let cases: [(Turn, fn(&ConvergeError) -> bool); 2] = [
+    type Expected = fn(&ConvergeError) -> bool;
+    let cases: [(Turn, Expected); 2] = [
         (failed(), |why| matches!(why, ConvergeError::RollFailed { node, .. } if node == "other")),
         (Turn::Unreachable("silence".into()), |why| matches!(why, ConvergeError::Uncoordinated { .. })),
     ];

@@ -83,21 +83,15 @@ fn with_storage(subject: &Subject, look: impl FnOnce(FileSystem) -> Finding) -> 
 mod tests {
     use super::*;
     use crate::finding::Level;
-    use crate::system::fake::{FakeSystem, subject_of};
-
-    fn on(change: impl FnOnce(&mut FakeSystem)) -> Subject {
-        let mut system = FakeSystem::default();
-        change(&mut system);
-        subject_of(system, &[])
-    }
+    use crate::system::fake::{FakeSystem, changed};
 
     #[test]
     fn room_depends_on_what_the_host_holds() {
-        let mut tight = on(|system| system.file_system.free = 30 << 30);
+        let mut tight = changed(|system| system.file_system.free = 30 << 30);
         assert_eq!(disk(&tight)[0].level, Level::Fail);
         tight.input.roles = vec![Role::Database];
         assert_eq!(disk(&tight)[0].level, Level::Pass);
-        assert_eq!(disk(&on(|system| system.file_system.read_only = true))[0].level, Level::Fail);
+        assert_eq!(disk(&changed(|system| system.file_system.read_only = true))[0].level, Level::Fail);
     }
 
     #[test]
@@ -107,11 +101,11 @@ mod tests {
             |system| system.file_system.kind = "overlay",
             |system| system.direct_io = false,
         ] {
-            let mut subject = on(change);
+            let mut subject = changed(change);
             assert_eq!(storage(&subject)[0].level, Level::Fail);
             subject.input.settings.allow_unsafe_storage = true;
             assert_eq!(storage(&subject)[0].level, Level::Warn);
         }
-        assert_eq!(nfs(&on(|system| system.file_system.kind = "nfs"))[0].level, Level::Warn);
+        assert_eq!(nfs(&changed(|system| system.file_system.kind = "nfs"))[0].level, Level::Warn);
     }
 }

@@ -32,7 +32,7 @@ fn forward_drop(subject: &Subject) -> Vec<Finding> {
         Err(error) => return vec![Finding::skip(format!("nft: {error}"))],
     };
     let chains = match serde_json::from_str::<Value>(&text) {
-        Ok(answer) => answer["nftables"].as_array().cloned().unwrap_or_default(),
+        Ok(answer) => answer.get("nftables").and_then(Value::as_array).cloned().unwrap_or_default(),
         Err(error) => return vec![Finding::skip(format!("nft was not understood: {error}"))],
     };
     let dropping = chains.iter().filter_map(|entry| {
@@ -85,20 +85,14 @@ mod tests {
     use super::*;
     use crate::finding::Level;
     use crate::system::Listener;
-    use crate::system::fake::{FakeSystem, subject_of};
-
-    fn on(change: impl FnOnce(&mut FakeSystem)) -> Subject {
-        let mut system = FakeSystem::default();
-        change(&mut system);
-        subject_of(system, &[])
-    }
+    use crate::system::fake::changed;
 
     #[test]
     fn a_foreign_chain_that_drops_stops_a_carrier_and_warns_others() {
         let chain = |table: &str, policy: &str| {
             let text = serde_json::json!({ "nftables": [{ "chain": { "family": "ip", "table": table, "name": "FORWARD",
                 "hook": "forward", "policy": policy } }] });
-            on(|system| drop(system.programs.insert("nft".into(), text.to_string())))
+            changed(|system| drop(system.programs.insert("nft".into(), text.to_string())))
         };
         let mut docker = chain("filter", "drop");
         assert_eq!(conflicts(&docker)[0].level, Level::Fail);
@@ -110,12 +104,12 @@ mod tests {
 
     #[test]
     fn firewalls_and_name_servers_are_pointed_out() {
-        let ufw = on(|system| drop(system.files.insert(UFW.into(), "ENABLED=yes\n".into())));
+        let ufw = changed(|system| drop(system.files.insert(UFW.into(), "ENABLED=yes\n".into())));
         assert_eq!(conflicts(&ufw)[0].level, Level::Warn);
-        let off = on(|system| drop(system.files.insert(UFW.into(), "ENABLED=no\n".into())));
+        let off = changed(|system| drop(system.files.insert(UFW.into(), "ENABLED=no\n".into())));
         assert_eq!(conflicts(&off)[0].level, Level::Pass);
         let address = "0.0.0.0".parse().unwrap();
         let dns = Listener { protocol: "udp", address, port: 53, pid: Some(1), program: "dnsmasq".into() };
-        assert_eq!(conflicts(&on(|system| system.listeners.push(dns)))[0].level, Level::Warn);
+        assert_eq!(conflicts(&changed(|system| system.listeners.push(dns)))[0].level, Level::Warn);
     }
 }

@@ -87,7 +87,7 @@ def option_spec(**more):
 def present(task, kind):
     """Sees to it that the object exists and is as asked for."""
     asked = kind.opinions(task)
-    view = find(task, kind)
+    view = _look(task, kind)
     if view and is_dying(view):
         if not task.check_mode:
             with task.doing(f'waiting until {title(kind, view)} is deleted'):
@@ -113,7 +113,7 @@ def present(task, kind):
 
 def absent(task, kind):
     """Sees to it that the object does not exist."""
-    view = find(task, kind)
+    view = _look(task, kind)
     if view is None:
         task.log.append(f'there is no such {kind.noun}')
         return Outcome(False, None, {}, {})
@@ -180,6 +180,11 @@ def last_error(task, kind, view):
             words = [event['message'], extra.get('message'), extra.get('error')]
             return ': '.join(str(word) for word in words if word)
     return ''
+
+
+def _look(task, kind):
+    with task.doing(f"looking for {kind.noun} {task.params['uuid'] or task.params['name']}"):
+        return find(task, kind)
 
 
 def _create(task, kind, asked):

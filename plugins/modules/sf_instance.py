@@ -191,7 +191,7 @@ log:
   returned: always
   type: list
   elements: str
-  sample: ["creating instance web-1", "waiting for instance web-1 (9cd9ca86-0dd4-4ddd-aa28-822855ea4318)"]
+  sample: ["looking for instance web-1", "creating instance web-1", "waiting for instance web-1 (9cd9ca86-0dd4-4ddd-aa28-822855ea4318)"]
 status:
   description: Status with which the API refused a request.
   returned: when the API refused a request
@@ -326,13 +326,12 @@ def _network(reference):
 def _network_uuid(task, reference):
     if sf_objects.is_uuid(reference):
         return reference.lower()
-    found = task.api.find(f'/networks/{quoted(reference)}', namespace=task.namespace)
-    if found:
-        return found['uuid']
-    if task.check_mode:
-        # An earlier task of the play may be about to make it.
-        return reference
-    raise sf_task.Failure(f'there is no network {reference} in the namespace {task.namespace}')
+    with task.doing(f'looking for network {reference}'):
+        found = task.api.find(f'/networks/{quoted(reference)}', namespace=task.namespace)
+        # In check mode, an earlier task of the play may be about to make it.
+        if not found and not task.check_mode:
+            raise sf_task.Failure(f'there is none in the namespace {task.namespace}')
+    return found['uuid'] if found else reference
 
 
 def _pairwise(same, current, asked):

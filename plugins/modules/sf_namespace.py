@@ -76,7 +76,7 @@ log:
   returned: always
   type: list
   elements: str
-  sample: ["creating namespace tenant", "setting key deploy of namespace tenant"]
+  sample: ["looking for namespace tenant", "creating namespace tenant", "setting key deploy of namespace tenant"]
 status:
   description: Status with which the API refused a request.
   returned: when the API refused a request
@@ -100,7 +100,7 @@ def present(task):
     name, path = task.params['name'], path_of(task)
     keys = task.params['keys'] or {}
     check_secrets(keys)
-    found = task.api.find(path)
+    found = look(task, name, path)
     view = found or {**NEW, 'name': name, 'state': 'created'}
     if not found and not task.check_mode:
         with task.doing(f'creating namespace {name}'):
@@ -123,7 +123,7 @@ def present(task):
 
 def absent(task):
     name, path = task.params['name'], path_of(task)
-    found = task.api.find(path)
+    found = look(task, name, path)
     if not found:
         task.log.append('there is no such namespace')
         return sf_task.Outcome(False, None, {}, {})
@@ -131,6 +131,11 @@ def absent(task):
         with task.doing(f'deleting namespace {name}'):
             task.api.delete(path)
     return sf_task.Outcome(True, None, shown(name, found['keys'], [], found['metadata']), {})
+
+
+def look(task, name, path):
+    with task.doing(f'looking for namespace {name}'):
+        return task.api.find(path)
 
 
 def create(task, name, path):

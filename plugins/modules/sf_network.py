@@ -108,7 +108,7 @@ log:
   returned: always
   type: list
   elements: str
-  sample: ["creating network backend", "waiting for network backend (a8a52ac5-49b6-4444-80d0-3ab6573343ad)"]
+  sample: ["looking for network backend", "creating network backend", "waiting for network backend (a8a52ac5-49b6-4444-80d0-3ab6573343ad)"]
 status:
   description: Status with which the API refused a request.
   returned: when the API refused a request

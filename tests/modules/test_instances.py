@@ -117,7 +117,7 @@ def test_the_empty_list_is_an_opinion(tenant, network):
 def test_what_cannot_be_is_refused(tenant):
     failed(tenant.instance(name="made", cpu=1), "there is no instance made", "ram, disks")
     failed(tenant.instance(**{**SMALL, "disks": ["big"]}), "size must be a whole number")
-    failed(tenant.instance(**SMALL, networks=["nowhere"]), "there is no network nowhere in the namespace tenant")
+    failed(tenant.instance(**SMALL, networks=["nowhere"]), "looking for network nowhere: there is none in the namespace tenant")
     for options, status, words in (
         ({"diskspecs": ["size=1,bus=ide"]}, 400, "IDE"),
         ({"placement": "no-such-node"}, 404, "node not found"),

@@ -107,5 +107,5 @@ def test_what_cannot_be_is_refused(system, name):
     failed(system.namespace(name=name, keys={"a": 1234567890}), "a is not a string")
     short = failed(system.namespace(name=name, keys={"a": "short"}), f"setting key a of namespace {name}")
     assert short["status"] == 400
-    bad = failed(system.namespace(name="not a name"), "creating namespace not a name")
+    bad = failed(system.namespace(name="not a name"), "looking for namespace not a name", "letters, digits")
     assert bad["status"] == 400

@@ -84,6 +84,11 @@ def option_spec(**more):
     }
 
 
+def ensure(task, kind):
+    """Sees to it that the object is as the task says, and answers the result."""
+    return (present if task.params['state'] == 'present' else absent)(task, kind).result()
+
+
 def present(task, kind):
     """Sees to it that the object exists and is as asked for."""
     asked = kind.opinions(task)

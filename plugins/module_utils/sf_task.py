@@ -14,8 +14,12 @@ HIDDEN = '(hidden)'
 HIDDEN_CHANGE = '(hidden, another one)'
 
 
-# How a task ends well: whether it changed something, the object as it is now, and two descriptions for `--diff`.
-Outcome = collections.namedtuple('Outcome', ['changed', 'meta', 'before', 'after'])
+class Outcome(collections.namedtuple('Outcome', ['changed', 'meta', 'before', 'after'])):
+    """How a task ends well: whether it changed something, the object as it is now, and two descriptions for `--diff`."""
+
+    def result(self):
+        """What the module returns."""
+        return {'changed': self.changed, 'meta': self.meta, 'diff': {'before': self.before, 'after': self.after}}
 
 
 class Failure(Exception):
@@ -81,16 +85,15 @@ class Task:
         self.module.fail_json(msg=f'{self._doing}: {error}' if self._doing else str(error), **more)
 
 
-def run(module, present, absent, seconds=0):
-    """Does what the task asks for by `present` or `absent`, and turns every expected trouble into a message."""
+def run(module, act, seconds=0):
+    """Calls `act` with the task, returns the result it answers, and turns every expected trouble into a message."""
     try:
         api = Api(module.params)
     except ConnectionProblem as error:
         module.fail_json(msg=str(error), meta=None, log=[])
     task = Task(module, api, seconds)
     try:
-        outcome = present(task) if module.params['state'] == 'present' else absent(task)
+        result = act(task)
     except (ApiError, ConnectionProblem, Failure) as error:
         task.failed(error)
-    diff = {'before': outcome.before, 'after': outcome.after}
-    module.exit_json(changed=outcome.changed, meta=outcome.meta, log=task.log, diff=diff)
+    module.exit_json(log=task.log, **result)

@@ -365,11 +365,7 @@ def main():
         required_one_of=[('name', 'uuid')],
         supports_check_mode=True,
     )
-    kind = Instance()
-    sf_task.run(
-        module, lambda task: sf_objects.present(task, kind), lambda task: sf_objects.absent(task, kind),
-        seconds=module.params['await_timeout'],
-    )
+    sf_task.run(module, lambda task: sf_objects.ensure(task, Instance()), seconds=module.params['await_timeout'])
 
 
 if __name__ == '__main__':

@@ -199,7 +199,8 @@ def main():
         },
         supports_check_mode=True,
     )
-    sf_task.run(module, present, absent)
+    act = present if module.params['state'] == 'present' else absent
+    sf_task.run(module, lambda task: act(task).result())
 
 
 if __name__ == '__main__':

@@ -200,11 +200,7 @@ def main():
         required_one_of=[('name', 'uuid')],
         supports_check_mode=True,
     )
-    kind = Network()
-    sf_task.run(
-        module, lambda task: sf_objects.present(task, kind), lambda task: sf_objects.absent(task, kind),
-        seconds=module.params['wait_timeout'],
-    )
+    sf_task.run(module, lambda task: sf_objects.ensure(task, Network()), seconds=module.params['wait_timeout'])
 
 
 if __name__ == '__main__':

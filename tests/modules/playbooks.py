@@ -106,6 +106,9 @@ class Cloudlet:
     def instance(self, **options):
         return self._module("sf_instance", options)
 
+    def nodes(self, **options):
+        return self._module("sf_node_info", options)
+
 
 def ok(result, changed):
     """Asserts that a module succeeded and what it says of changes; answers the result."""

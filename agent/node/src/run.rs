@@ -84,7 +84,11 @@ async fn start(
             outcome
         }
         Start::Tier(run) => {
-            let database = load_database(sources)?.config;
+            let loaded = load_database(sources)?;
+            for warning in loaded.warnings {
+                tracing::warn!("{warning}");
+            }
+            let database = loaded.config;
             let host = host(name, config, shutdown)?;
             let outcome = run(host.clone(), Arc::new(database)).await;
             notify::stopping();

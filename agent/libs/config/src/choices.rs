@@ -84,6 +84,15 @@ choices! {
         /// Direct I/O, synchronous.
         Directsync,
     }
+    /// How the connection to MariaDB is encrypted. None of them goes on without encryption when the server has none.
+    MariadbTlsMode {
+        /// Not at all.
+        Disabled,
+        /// Encrypted; whoever answers is believed.
+        Required,
+        /// The certificate must be signed by the CA, and be for the name or address that was called.
+        VerifyIdentity,
+    }
     /// How traffic of guests leaves.
     EgressMode {
         /// Masquerade behind the carrier's address.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use sf_model::Secret;
 
 use crate::builder::{Given, GivenMap};
-use crate::choices::LogLevel;
+use crate::choices::{LogLevel, MariadbTlsMode};
 use crate::error::{ConfigError, Problem};
 use crate::rules;
 use crate::secret::read_secret;
@@ -114,6 +114,22 @@ impl DatabaseConfig {
                 Err(problems.into())
             }
         }
+    }
+
+    /// How the connection to MariaDB is encrypted: as configured, else by where it goes.
+    pub fn tls_mode(&self) -> MariadbTlsMode {
+        match (self.mariadb_tls_mode, &self.mariadb_tls_ca) {
+            (Some(mode), _) => mode,
+            (None, _) if self.is_local() => MariadbTlsMode::Disabled,
+            (None, Some(_)) => MariadbTlsMode::VerifyIdentity,
+            (None, None) => MariadbTlsMode::Required,
+        }
+    }
+
+    /// Whether the connection to MariaDB never leaves this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        let host = self.mariadb_host.as_deref().unwrap_or("localhost");
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
     /// The password of the runtime user: systemd credential `mariadb_password`, else the configured file.

@@ -25,7 +25,7 @@ mod yaml;
 
 pub use choices::{
     AdvertiseMode, ClaimEnforcement, DiskBus, DiskCacheMode, EgressMode, HypervisorDriver, LogLevel,
-    PortSecurity, VirtType,
+    MariadbTlsMode, PortSecurity, VirtType,
 };
 pub use derived::{hostname, split_endpoint};
 pub use error::{ConfigError, EXIT_CONFIG, Problem};

@@ -81,7 +81,9 @@ pub fn load_node(sources: &Sources) -> Result<Loaded<NodeConfig>, ConfigError> {
 pub fn load_database(sources: &Sources) -> Result<Loaded<DatabaseConfig>, ConfigError> {
     let mut pass = Pass::new(Scope::Database, DatabaseConfig::KEYS);
     pass.read_all(sources, std::slice::from_ref(&sources.database_file));
-    pass.finish(|given| DatabaseConfig::build(given, &[]), rules::check_database)
+    let mut loaded = pass.finish(|given| DatabaseConfig::build(given, &[]), rules::check_database)?;
+    loaded.warnings.extend(rules::advise_database(&loaded.config));
+    Ok(loaded)
 }
 
 /// Checks one file by itself (`sf-ctl config check --file`): spelling, types, ranges, scopes. Keys that other files

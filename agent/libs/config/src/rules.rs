@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::choices::MariadbTlsMode;
 use crate::error::Problem;
 use crate::tables::{ClusterConfig, DatabaseConfig, NodeConfig};
 
@@ -29,13 +30,32 @@ pub(crate) fn check_node(config: &NodeConfig) -> Vec<Problem> {
 
 /// Rules of the keys of the database tier.
 pub(crate) fn check_database(config: &DatabaseConfig) -> Vec<Problem> {
-    match (&config.mariadb_host, &config.mariadb_socket) {
+    let mut problems = match (&config.mariadb_host, &config.mariadb_socket) {
         (None, None) => vec![Problem::new("", "mariadb_host", "is required, unless mariadb_socket is given")],
         (Some(_), Some(_)) => {
             vec![Problem::new("", "mariadb_socket", "cannot be combined with mariadb_host: give one of them")]
         }
         _ => Vec::new(),
+    };
+    if config.mariadb_tls_cert.is_some() != config.mariadb_tls_key.is_some() {
+        problems.push(Problem::new("", "mariadb_tls_cert", "and mariadb_tls_key belong together: give both"));
     }
+    problems
+}
+
+/// What should be said about the keys of the database tier, although they can be used.
+pub(crate) fn advise_database(config: &DatabaseConfig) -> Vec<String> {
+    let weak = match config.tls_mode() {
+        MariadbTlsMode::Disabled => "is not encrypted",
+        MariadbTlsMode::Required => "is encrypted, but anyone may answer in its place",
+        MariadbTlsMode::VerifyIdentity => return Vec::new(),
+    };
+    if config.is_local() {
+        return Vec::new();
+    }
+    vec![format!(
+        "the connection to MariaDB {weak}: set mariadb_tls_mode to verify-identity and mariadb_tls_ca"
+    )]
 }
 
 /// Rules of the cluster keys.
@@ -81,4 +101,34 @@ fn is_mac_prefix(text: &str) -> bool {
         .map(|part| (part.len() == 2).then(|| u8::from_str_radix(part, 16).ok()).flatten())
         .collect();
     matches!(bytes.as_slice(), [Some(first), Some(_), Some(_)] if first & 0x03 == 0x02)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_mode_the_connection_is_encrypted_unless_it_stays_on_this_machine() {
+        let ca = ("mariadb_tls_ca", "/ca.pem");
+        for (pairs, mode, advised) in [
+            (vec![("mariadb_socket", "/run/mariadb.sock")], MariadbTlsMode::Disabled, false),
+            (vec![("mariadb_host", "127.0.0.1")], MariadbTlsMode::Disabled, false),
+            (vec![("mariadb_host", "localhost"), ca], MariadbTlsMode::Disabled, false),
+            (vec![("mariadb_host", "db")], MariadbTlsMode::Required, true),
+            (vec![("mariadb_host", "db"), ca], MariadbTlsMode::VerifyIdentity, false),
+            (vec![("mariadb_host", "db"), ("mariadb_tls_mode", "disabled")], MariadbTlsMode::Disabled, true),
+        ] {
+            let config = DatabaseConfig::from_pairs(&pairs).unwrap();
+            assert_eq!(
+                (config.tls_mode(), !advise_database(&config).is_empty()),
+                (mode, advised),
+                "{pairs:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn half_an_identity_is_refused() {
+        assert!(DatabaseConfig::from_pairs(&[("mariadb_host", "db"), ("mariadb_tls_cert", "/c")]).is_err());
+    }
 }

@@ -16,6 +16,7 @@ use sf_model::Secret;
 
 use crate::error::{StoreError, StoreResult};
 use crate::sql::sql;
+use crate::tls::Tls;
 
 /// One session with MariaDB.
 pub type Conn = AsyncMysqlConnection;
@@ -67,6 +68,8 @@ pub struct ConnectOptions {
     pub password: Option<Arc<Secret<String>>>,
     /// The schema; none only for tools that create it.
     pub database: Option<String>,
+    /// How the way there is encrypted; `None` is not at all.
+    pub tls: Option<Tls>,
 }
 
 impl ConnectOptions {
@@ -98,7 +101,7 @@ impl ConnectOptions {
             }
         };
         let database = Some(config.mariadb_database.clone());
-        Ok(Self { endpoint, user, password: password.map(Arc::new), database })
+        Ok(Self { endpoint, user, password: password.map(Arc::new), database, tls: Tls::of(config) })
     }
 
     /// The same server and user with another schema.
@@ -121,7 +124,7 @@ impl ConnectOptions {
             Endpoint::Socket(path) => options.socket(Some(path.display().to_string())),
             Endpoint::Tcp { host, port } => {
                 let options = options.ip_or_hostname(host.clone()).tcp_port(*port).tcp_nodelay(true);
-                options.tcp_keepalive(Some(KEEPALIVE_MS))
+                options.tcp_keepalive(Some(KEEPALIVE_MS)).ssl_opts(self.tls.as_ref().map(Tls::driver_options))
             }
         }
     }

@@ -206,6 +206,11 @@ impl StoreError {
             {
                 Self::Setup(format!("MariaDB refuses a session: {text}"))
             }
+            ConnectionError::BadConnection(text)
+                if ["SSL", "TLS", "certificate"].iter().any(|word| text.contains(word)) =>
+            {
+                Self::Setup(format!("no encrypted session with MariaDB: {text}; see mariadb_tls_mode"))
+            }
             other => Self::Unreachable(other.to_string()),
         }
     }

@@ -34,6 +34,7 @@ pub mod sql;
 pub mod statements;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tls;
 mod transaction;
 pub mod types;
 pub mod uploads;
@@ -42,4 +43,5 @@ pub mod wire;
 pub use conn::{Conn, ConnectOptions, Endpoint, Pool};
 pub use context::{Fence, Settings, TxContext, Wake};
 pub use error::{Fault, StoreError, StoreResult, reason};
+pub use tls::{Tls, Verify};
 pub use transaction::{Deadline, limit_statements, transaction};

@@ -51,7 +51,8 @@ mod tests {
     #[tokio::test]
     async fn every_call_is_bound() {
         let endpoint = Endpoint::Socket("/nowhere".into());
-        let options = ConnectOptions { endpoint, user: "x".into(), password: None, database: None };
+        let options =
+            ConnectOptions { endpoint, user: "x".into(), password: None, database: None, tls: None };
         let (cluster, _) = sf_config::ClusterConfig::from_texts([]).unwrap();
         let gateway = Gateway::new(GatewayParts {
             pools: conn::Pools::new(&options, 1, 1),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::choices::MariadbTlsMode;
 use crate::spec::Bound::{Any, Range};
 use crate::spec::FIXED;
 
@@ -26,6 +27,14 @@ super::config_table! {
         mariadb_schema_user: Option<String> = "", Any, FIXED;
         /// File with the password of the schema user.
         mariadb_schema_password_file: Option<PathBuf> = "", Any, FIXED;
+        /// TLS to MariaDB; `disabled` on loopback and on a socket, `verify-identity` where a CA is given, else `required`, when unset.
+        mariadb_tls_mode: Option<MariadbTlsMode> = "", Any, FIXED;
+        /// File with the CA certificates of MariaDB; those of the public authorities when unset.
+        mariadb_tls_ca: Option<PathBuf> = "", Any, FIXED;
+        /// File with the certificate shown to MariaDB.
+        mariadb_tls_cert: Option<PathBuf> = "", Any, FIXED;
+        /// File with the key of that certificate, RSA in PKCS#1 (`BEGIN RSA PRIVATE KEY`).
+        mariadb_tls_key: Option<PathBuf> = "", Any, FIXED;
         /// Connections of one gateway.
         database_pool_size: u32 = "16", Range(4.0, 1024.0), FIXED;
         /// Address the gateway listens on; the node's mesh address when unset.

@@ -122,6 +122,7 @@ impl Server {
             user: "root".to_owned(),
             password: None,
             database: database.map(str::to_owned),
+            tls: None,
         }
     }
 

@@ -150,6 +150,7 @@ async fn child_that_dies() {
         user: "root".into(),
         password: None,
         database: Some(parts[1].into()),
+        tls: None,
     };
     let (operation, moment) = (parts[2].to_owned(), parts[3].to_owned());
     let die: Observer = Arc::new(move |name: &str, now: Moment| {

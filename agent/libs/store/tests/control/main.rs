@@ -17,3 +17,4 @@ mod nodes;
 mod operations;
 mod rollout;
 mod schema;
+mod tls;

@@ -78,8 +78,13 @@ async fn child_that_dies() {
 fn unpack(order: &str) -> (ConnectOptions, usize) {
     let parts: Vec<&str> = order.split(' ').collect();
     let endpoint = Endpoint::Socket(parts[0].into());
-    let options =
-        ConnectOptions { endpoint, user: "root".into(), password: None, database: Some(parts[1].into()) };
+    let options = ConnectOptions {
+        endpoint,
+        user: "root".into(),
+        password: None,
+        database: Some(parts[1].into()),
+        tls: None,
+    };
     (options, parts[2].parse().unwrap())
 }
 

@@ -14,4 +14,5 @@ mod edge;
 mod isolation;
 mod keys;
 mod requests;
+mod uploads;
 mod world;

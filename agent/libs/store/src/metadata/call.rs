@@ -168,7 +168,9 @@ async fn resolve(
         }
         other => return Err(StoreError::missing(other, name)),
     };
-    let rows: Vec<Found> = query.push(" LIMIT 10").all(conn).await?;
+    // A writer holds the object: two of them cannot both fill what is left of its room, nor can it go away meanwhile.
+    let lock = if intent == Intent::Write { " FOR UPDATE" } else { "" };
+    let rows: Vec<Found> = query.push(" LIMIT 10").push(lock).all(conn).await?;
     let found = only(object_type, name, rows, |row| {
         format!("{} (namespace {})", row.id, row.namespace.as_deref().unwrap_or("-"))
     })?;

@@ -9,6 +9,7 @@ mod gateway;
 mod key;
 mod local;
 mod locks;
+mod net;
 mod node;
 mod schema;
 mod spool;
@@ -49,6 +50,9 @@ pub(crate) enum Ctl {
     /// Register, inspect and change nodes.
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// The network of this node.
+    #[command(subcommand)]
+    Net(net::NetCommand),
     /// The daemons of this host.
     #[command(subcommand)]
     Local(local::LocalCommand),
@@ -79,6 +83,7 @@ pub(crate) fn execute(command: Ctl, common: &Common) -> Result<Answer, Failure> 
     match command {
         Ctl::Config(command) => config::execute(command, &sources),
         Ctl::Spool(command) => spool::execute(command, &node()?),
+        Ctl::Net(command) => net::execute(command, &node()?),
         other => run::runtime()?.block_on(async {
             match other {
                 Ctl::CheckMariadb => schema::check(&sources).await,
@@ -94,7 +99,7 @@ pub(crate) fn execute(command: Ctl, common: &Common) -> Result<Answer, Failure> 
                 Ctl::ClusterConfig(command) => cluster_config::execute(command, &node()?).await,
                 Ctl::ListLocks => locks::list(&node()?).await,
                 Ctl::QueueStatus => locks::queues(&node()?).await,
-                Ctl::Config(_) | Ctl::Spool(_) => Err(anyhow::anyhow!("handled above").into()),
+                Ctl::Config(_) | Ctl::Net(_) | Ctl::Spool(_) => Err(anyhow::anyhow!("handled above").into()),
             }
         }),
     }

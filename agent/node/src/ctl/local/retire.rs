@@ -19,12 +19,21 @@ use crate::failure::{Exit, Failure};
 
 #[derive(Debug, Args)]
 pub(crate) struct RetireOptions {
-    /// The whole set of daemons of this host.
-    #[arg(long, required = true, value_delimiter = ',', value_parser = daemon_name)]
-    keep: Vec<DaemonName>,
+    /// The whole set of daemons of this host, separated by commas; empty when none is to stay.
+    #[arg(long, value_parser = daemon_set)]
+    keep: DaemonSet,
     /// Say what would be done and do nothing.
     #[arg(long)]
     check: bool,
+}
+
+/// Daemons given as one text, which may be empty.
+#[derive(Debug, Clone)]
+struct DaemonSet(Vec<DaemonName>);
+
+fn daemon_set(text: &str) -> Result<DaemonSet, String> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(daemon_name).collect::<Result<_, _>>().map(DaemonSet)
 }
 
 /// What became of one daemon.
@@ -39,8 +48,9 @@ pub(super) async fn execute(options: RetireOptions, sources: &Sources) -> Result
     let node = load_node(sources)?.config;
     let directory = Path::new(UNIT_DIRECTORY);
     let all: Vec<DaemonName> = UNITS.iter().map(|unit| unit.name).collect();
-    let with_unit = retire::leaving(directory, &all, &options.keep).context("the units cannot be listed")?;
-    let others = all.iter().filter(|daemon| !options.keep.contains(daemon));
+    let with_unit =
+        retire::leaving(directory, &all, &options.keep.0).context("the units cannot be listed")?;
+    let others = all.iter().filter(|daemon| !options.keep.0.contains(daemon));
     let with_spool: Vec<DaemonName> =
         others.copied().filter(|daemon| spool_of(&node, *daemon).is_some()).collect();
     let mut retired = Vec::new();
@@ -94,4 +104,16 @@ fn answer(retired: &[Retired]) -> Answer {
     let text =
         if retired.is_empty() { "nothing to take off".to_owned() } else { table(&["daemon", "spool"], rows) };
     Answer::new(json!({ "retired": retired.iter().map(value).collect::<Vec<_>>() }), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_may_keep_nothing() {
+        assert!(daemon_set("").unwrap().0.is_empty());
+        assert_eq!(daemon_set("api, sf-net").unwrap().0, [DaemonName::Api, DaemonName::Net]);
+        assert!(daemon_set("api,lamp").is_err());
+    }
 }

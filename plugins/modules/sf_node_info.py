@@ -55,22 +55,10 @@ nodes:
       is_database_node: true
       schedulable: true
       degraded: false
-log:
-  description: What was done, step by step.
-  returned: always
-  type: list
-  elements: str
-  sample: ["asking for the nodes"]
-status:
-  description: Status with which the API refused a request.
-  returned: when the API refused a request
-  type: int
-  sample: 403
-request_id:
-  description: Identifier of the refused request, by which the operator of the cloud finds its log lines and events.
-  returned: when the API refused a request
-  type: str
-  sample: 61c5a0a1-5f9e-4a7e-8a9b-3f1f2f7d7c55
+log: {description: "What was done, step by step.", returned: always, type: list, elements: str, sample: ["asking for the nodes"]}
+status: {description: "Status with which the API refused a request.", returned: when the API refused a request, type: int, sample: 403}
+request_id: {description: "Identifier of the refused request, by which the operator of the cloud finds its log lines and events.",
+  returned: when the API refused a request, type: str, sample: 61c5a0a1-5f9e-4a7e-8a9b-3f1f2f7d7c55}
 '''
 
 from ansible.module_utils.basic import AnsibleModule

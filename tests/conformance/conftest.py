@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
 
-from cloud import Cloud, until  # noqa: E402
+from cloud import for_a_session, until  # noqa: E402
 
 
 DATA = Path("/srv/sf-conformance-test")
@@ -16,18 +16,7 @@ DATA = Path("/srv/sf-conformance-test")
 
 @pytest.fixture(scope="session")
 def cloud():
-    if running := os.environ.get("SF_CLOUD"):
-        # A cloud that runs already, by its data directory and first port: for writing tests.
-        directory, port = running.rsplit(":", 1)
-        yield Cloud(directory, int(port))
-        return
-    if os.geteuid():
-        pytest.skip("needs root: networks and guests are real")
-    assert not DATA.exists(), f"a former run was cut; remove {DATA} with scripts/quickstart-down.sh"
-    one = Cloud(DATA, 24000)
-    one.start()
-    yield one
-    one.destroy()
+    yield from for_a_session(DATA, 24000)
 
 
 @pytest.fixture(scope="session")

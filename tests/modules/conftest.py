@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from cloud import Cloud  # noqa: E402
+from cloud import for_a_session  # noqa: E402
 from playbooks import Ansible, Cloudlet  # noqa: E402
 
 DATA = Path("/srv/sf-modules-test")
@@ -18,18 +18,7 @@ TENANT_KEY = "a-key-of-the-tenant-0123456789"
 
 @pytest.fixture(scope="session")
 def cloud():
-    if running := os.environ.get("SF_CLOUD"):
-        # A cloud that runs already, by its data directory and first port: for writing tests.
-        directory, port = running.rsplit(":", 1)
-        yield Cloud(directory, int(port))
-        return
-    if os.geteuid():
-        pytest.skip("needs root: networks and guests are real")
-    assert not DATA.exists(), f"a former run was cut; remove {DATA} with scripts/quickstart-down.sh"
-    one = Cloud(DATA, 26000)
-    one.start()
-    yield one
-    one.destroy()
+    yield from for_a_session(DATA, 26000)
 
 
 @pytest.fixture(scope="session")

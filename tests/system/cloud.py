@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pytest
 from shakenfist_client import apiclient
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +34,22 @@ def run(*command, check=True):
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+def for_a_session(data, port_base):
+    """A cloud that lives as long as a session of tests, or the running one that SF_CLOUD names, for writing tests."""
+    if running := os.environ.get("SF_CLOUD"):
+        # Its data directory and first port.
+        directory, port = running.rsplit(":", 1)
+        yield Cloud(directory, int(port))
+        return
+    if os.geteuid():
+        pytest.skip("needs root: networks and guests are real")
+    assert not data.exists(), f"a former run was cut; remove {data} with scripts/quickstart-down.sh"
+    one = Cloud(data, port_base)
+    one.start()
+    yield one
+    one.destroy()
 
 
 class Cloud:

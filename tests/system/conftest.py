@@ -9,21 +9,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cloud import ROOT, Cloud, run, until  # noqa: E402
+from cloud import ROOT, for_a_session, run, until  # noqa: E402
 
 NETBLOCK = "10.77.0.0/24"
 
 
 @pytest.fixture(scope="session")
 def cloud():
-    if os.geteuid() != 0:
-        pytest.skip("needs root: it makes network devices and starts guests")
-    made = Cloud("/srv/sf-system-test", 23000)
-    if made.data.exists():
-        pytest.fail(f"{made.data} exists: a former run was cut; remove it with scripts/quickstart-down.sh")
-    made.start()
-    yield made
-    made.destroy()
+    yield from for_a_session(Path("/srv/sf-system-test"), 23000)
 
 
 @pytest.fixture(scope="session")

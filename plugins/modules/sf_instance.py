@@ -187,7 +187,7 @@ meta:
         floating:
     metadata: {}
 log: {description: "What was done, step by step.",
-  returned: always, type: list, elements: str, sample: ["looking for instance web-1", "creating instance web-1", "waiting for instance web-1 (9cd9ca86-0dd4-4ddd-aa28-822855ea4318)"]}
+  returned: always, type: list, elements: str, sample: ["looking for instance web-1", "creating instance web-1"]}
 status: {description: "Status with which the API refused a request.", returned: when the API refused a request, type: int, sample: 507}
 request_id: {description: "Identifier of the refused request, by which the operator of the cloud finds its log lines and events.",
   returned: when the API refused a request, type: str, sample: 61c5a0a1-5f9e-4a7e-8a9b-3f1f2f7d7c55}

@@ -104,7 +104,7 @@ meta:
     floating_gateway: 203.0.113.5
     metadata: {}
 log: {description: "What was done, step by step.",
-  returned: always, type: list, elements: str, sample: ["looking for network backend", "creating network backend", "waiting for network backend (a8a52ac5-49b6-4444-80d0-3ab6573343ad)"]}
+  returned: always, type: list, elements: str, sample: ["looking for network backend", "creating network backend"]}
 status: {description: "Status with which the API refused a request.", returned: when the API refused a request, type: int, sample: 409}
 request_id: {description: "Identifier of the refused request, by which the operator of the cloud finds its log lines and events.",
   returned: when the API refused a request, type: str, sample: 61c5a0a1-5f9e-4a7e-8a9b-3f1f2f7d7c55}

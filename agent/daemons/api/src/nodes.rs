@@ -9,9 +9,10 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use sf_blobs::client::{DataPlane, Peer, PeerError};
 use sf_blobs::token::TransferKeys;
-use sf_gateway::CallClass;
+use sf_gateway::{CallClass, Caller};
 use sf_model::NodeId;
 use sf_protos::nodes::GetNodeRequest;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::api::Api;
@@ -20,6 +21,9 @@ use crate::error::ApiError;
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long an address is believed without asking again.
 const ADDRESS_AGE: Duration = Duration::from_secs(60);
+
+/// A connection to a service of a node, on which every call says who makes it.
+pub type NodeChannel = InterceptedService<Channel, Caller>;
 
 /// What is known of other nodes.
 #[derive(Default)]
@@ -67,17 +71,18 @@ impl Nodes {
     ///
     /// # Errors
     /// 503 when there cannot be one.
-    pub fn channel(&self, place: &Place, port: u16) -> Result<Channel, ApiError> {
+    pub fn channel(&self, api: &Api, place: &Place, port: u16) -> Result<NodeChannel, ApiError> {
+        let caller = api.daemon.gateway.caller().clone();
         let address = SocketAddr::new(place.address, port);
         let mut channels = self.channels.lock();
         if let Some(channel) = channels.get(&address) {
-            return Ok(channel.clone());
+            return Ok(InterceptedService::new(channel.clone(), caller));
         }
         let endpoint =
             Endpoint::from_shared(format!("http://{address}")).map_err(|_| no_answer(&place.name))?;
         let channel = endpoint.connect_timeout(CONNECT).tcp_nodelay(true).connect_lazy();
         channels.insert(address, channel.clone());
-        Ok(channel)
+        Ok(InterceptedService::new(channel, caller))
     }
 
     /// The client of storage services, with the keys of now.
@@ -86,14 +91,14 @@ impl Nodes {
     /// 500 when no client can be made.
     pub fn data_plane(&self, api: &Api) -> Result<DataPlane, ApiError> {
         let cluster = api.daemon.cluster.current();
-        let text = cluster.auth_secret_seed.as_ref().map(|seed| seed.expose().clone()).unwrap_or_default();
+        let text = cluster.transfer_secret.as_ref().map(|secret| secret.expose().clone()).unwrap_or_default();
         let mut kept = self.data_plane.lock();
         if let Some((made_with, plane)) = kept.as_ref()
             && *made_with == text
         {
             return Ok(plane.clone());
         }
-        let keys = Arc::new(TransferKeys::from_seed(&text));
+        let keys = Arc::new(TransferKeys::from_secret(&text));
         let plane = DataPlane::new(keys, api.daemon.node.uuid).map_err(|error| {
             tracing::error!(%error, "no client for storage services");
             ApiError::internal()
@@ -127,6 +132,11 @@ pub fn refused(status: &tonic::Status, node_name: &str) -> ApiError {
         tonic::Code::Internal => {
             tracing::error!(node = node_name, message = status.message(), "a node's daemon failed inside");
             ApiError::internal()
+        }
+        tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => {
+            let message = status.message();
+            tracing::error!(node = node_name, message, "a node's daemon does not let this API in");
+            no_answer(node_name)
         }
         _ => no_answer(node_name),
     }

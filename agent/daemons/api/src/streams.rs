@@ -12,6 +12,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use sf_blobs::client::{DataPlane, Peer};
 use sf_blobs::read::Replica;
+use sf_blobs::token::TokenPurpose;
 use sf_blobs::{ByteRange, Store};
 use sf_model::BlobId;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -114,7 +115,8 @@ async fn open(plane: &DataPlane, blob: BlobId, source: Source, range: ByteRange)
             Ok(replica.stream(range).map_err(io::Error::other).boxed())
         }
         Source::Remote(peer) => {
-            let remote = plane.read_blob(peer, blob, range).await.map_err(io::Error::other)?;
+            let remote =
+                plane.read_blob(peer, blob, range, TokenPurpose::Read).await.map_err(io::Error::other)?;
             Ok(remote.bytes.map_err(io::Error::other).boxed())
         }
     }

@@ -36,6 +36,8 @@ const GRACE: Duration = Duration::from_secs(10);
 pub async fn run(context: DaemonContext) -> Result<(), NetError> {
     let state = State::new(context);
     let mut tasks = Tasks::new(&state.context.shutdown);
+    let (shutdown, liveness) = (state.context.shutdown.clone(), state.context.liveness.clone());
+    tasks.spawn_loop("peers", state.peers.clone().refresh(shutdown, liveness));
     tasks.spawn("node-service", rpc::serve(state.clone()));
     tasks.spawn_loop("carrier-session", carrier::run(state.clone()));
     tasks.spawn_loop("render-claims", claims::run(state.clone()));

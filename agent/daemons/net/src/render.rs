@@ -5,7 +5,7 @@ use std::time::Instant;
 use sf_gateway::CallClass;
 use sf_model::NetworkId;
 use sf_netstate::wire::CallError;
-use sf_protos::net_privexec::{NetworkIntent, Presence, RenderReply};
+use sf_protos::net_privexec::{HostIntent, NetworkIntent, Presence, RenderReply};
 use sf_protos::networks::{GetNetworkIntentRequest, ReportRenderReply, ReportRenderRequest};
 
 use crate::error::NetError;
@@ -66,6 +66,7 @@ pub(crate) async fn rendered(
     if !present || intent.carrier.is_none() {
         state.plane.stop(network).await;
     }
+    meet_peers(state, &intent).await?;
     let reply = apply(state, &intent).await?;
     if present {
         state.plane.serve(network, &intent).await?;
@@ -109,6 +110,14 @@ pub(crate) async fn report(
         }
     }
     Ok(state.context.gateway.call(CallClass::Background, request).await?)
+}
+
+/// The host drops the mesh frames of nodes it does not know: one that has just joined is made known before its network
+/// is, not with the next pass.
+async fn meet_peers(state: &State, intent: &NetworkIntent) -> Result<(), NetError> {
+    let knows = |host: &HostIntent| intent.peers.iter().all(|peer| host.mesh_peers.contains(&peer.mesh_ip));
+    let known = state.shared.host.lock().as_ref().is_some_and(knows);
+    if known { Ok(()) } else { host::render(state).await }
 }
 
 /// A worker that was restarted does not know its host yet: it is told, and the render tried once more.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use sf_daemon::Door;
 use sf_netstate::wire::CallError;
 use sf_protos::net_node::net_node_server::{NetNode, NetNodeServer};
 use sf_protos::net_node::{PingReply, PingRequest};
@@ -18,7 +19,9 @@ pub(crate) async fn serve(state: State) -> Result<(), NetError> {
     let failed = |source| NetError::Listen { address: format!("{}:{}", address.0, address.1), source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let shutdown = state.context.shutdown.clone();
+    let door = Door::new(state.peers.clone(), &["api"]);
     tonic::transport::Server::builder()
+        .layer(door)
         .add_service(NetNodeServer::new(Service { state }))
         .serve_with_incoming_shutdown(
             TcpListenerStream::new(listener),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use parking_lot::Mutex;
-use sf_daemon::DaemonContext;
+use sf_daemon::{DaemonContext, Peers};
 use sf_model::NetworkId;
 use sf_protos::net_privexec::{HostIntent, NetworkIntent};
 use tokio::sync::Mutex as AsyncMutex;
@@ -20,6 +20,7 @@ pub(crate) struct State {
     pub(crate) context: DaemonContext,
     pub(crate) privexec: Privexec,
     pub(crate) plane: Plane,
+    pub(crate) peers: Peers,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -44,7 +45,8 @@ impl State {
     pub(crate) fn new(context: DaemonContext) -> Self {
         let privexec = Privexec::new(&context.config.net_privexec_socket);
         let plane = Plane::new(privexec.clone(), context.events.clone());
-        Self { context, privexec, plane, shared: Arc::default() }
+        let peers = context.peers();
+        Self { context, privexec, plane, peers, shared: Arc::default() }
     }
 
     /// The identity of the node as it stands in messages.

@@ -53,6 +53,8 @@ pub async fn run(context: DaemonContext) -> Result<(), QueuesError> {
         tasks.spawn_loop("reconcile", recovery::run(worker.clone()));
         tasks.spawn_loop("usage", usage::run(worker.clone()));
         tasks.spawn_loop("capabilities", host::refresh(worker.clone()));
+        let liveness = context.liveness.clone();
+        tasks.spawn_loop("peers", worker.peers.clone().refresh(shutdown.clone(), liveness));
         tasks.spawn("instance-node", node_service::serve(worker.clone()));
     }
     let outcome = tasks.join(shutdown.drain_left() + GRACE).await;

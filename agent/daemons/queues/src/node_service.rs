@@ -4,6 +4,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use sf_daemon::Door;
 use sf_hypervisor::domain::graphics_endpoint;
 use sf_hypervisor::power::power_of;
 use sf_model::InstanceId;
@@ -34,7 +35,9 @@ pub(crate) async fn serve(worker: Arc<Worker>) -> Result<(), QueuesError> {
         |error: &dyn std::fmt::Display| QueuesError::NodeService { address, message: error.to_string() };
     let listener = TcpListener::bind(address).await.map_err(|error| failed(&error))?;
     let shutdown = worker.context.shutdown.clone();
+    let door = Door::new(worker.peers.clone(), &["api"]);
     tonic::transport::Server::builder()
+        .layer(door)
         .add_service(InstanceNodeServer::new(Service { worker }))
         .serve_with_incoming_shutdown(
             TcpListenerStream::new(listener),

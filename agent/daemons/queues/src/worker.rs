@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sf_config::ClusterConfig;
-use sf_daemon::DaemonContext;
+use sf_daemon::{DaemonContext, Peers};
 use sf_events::Event;
 use sf_hypervisor::disks::StorageLayout;
 use sf_hypervisor::lock::{InstanceLock, Locks};
@@ -40,6 +40,7 @@ pub(crate) struct Worker {
     pub(crate) starts: Semaphore,
     pub(crate) recovery: Recovery,
     pub(crate) reconcile_soon: Notify,
+    pub(crate) peers: Peers,
     locks: Locks,
 }
 
@@ -60,6 +61,7 @@ impl Worker {
             starts: Semaphore::new(usize::try_from(config.instance_start_concurrency).unwrap_or(1)),
             recovery: Recovery::new(config.restore_concurrency),
             reconcile_soon: Notify::new(),
+            peers: context.peers(),
             locks: Locks::new(&config.run_path),
             context,
         })

@@ -62,7 +62,7 @@ impl Service {
     pub(crate) async fn commit_published(&self, published: Published) -> Result<CommitBlobReply, WorkError> {
         let request = from_journal(published.facts())?;
         let size = published.facts().size;
-        let purpose = if request.upload.is_some() { "upload" } else { "fetch" };
+        let purpose = published.purpose().as_str();
         match self.ctx.gateway.call(CallClass::Background, request).await {
             Ok(reply) => {
                 settle(published, &reply, size).await?;

@@ -13,8 +13,10 @@ mod flight;
 mod hashes;
 mod leases;
 mod local;
+mod pull;
 mod recovery;
 mod service;
+mod streaming;
 mod tasks;
 #[cfg(test)]
 mod testing;
@@ -55,7 +57,8 @@ pub async fn run(ctx: DaemonContext) -> Result<(), TransfersError> {
     tasks.spawn("data-plane", dataplane::serve(Arc::clone(&service)));
     tasks.spawn_loop("leases", leases::renew(Arc::clone(&service)));
     tasks.spawn_loop("recovery", recovery::watch(Arc::clone(&service)));
-    tasks.spawn_loop("peers", dataplane::peers::refresh(Arc::clone(&service)));
+    let liveness = service.ctx.liveness.clone();
+    tasks.spawn_loop("peers", service.peers.clone().refresh(shutdown.clone(), liveness));
     tasks.spawn_loop("hashes", hashes::compute(Arc::clone(&service)));
     tasks.spawn_loop("sweeps", tasks::run(Arc::clone(&service)));
     tasks.join(shutdown.drain_left() + Duration::from_secs(2)).await

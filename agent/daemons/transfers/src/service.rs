@@ -7,7 +7,7 @@ use sf_blobs::Store;
 use sf_blobs::space::Ledger;
 use sf_blobs::token::TransferKeys;
 use sf_blobs::uploads::{UploadLimits, Uploads};
-use sf_daemon::DaemonContext;
+use sf_daemon::{DaemonContext, Peers};
 use sf_images::fetch::{Resolver, Room, SystemResolver};
 use sf_images::header::Rules;
 use sf_images::table::ImageTable;
@@ -15,7 +15,6 @@ use sf_model::{ArtifactId, BlobId, NodeId};
 use sf_privileged::PrivexecClient;
 use tokio::sync::Semaphore;
 
-use crate::dataplane::peers::PeerTable;
 use crate::error::WorkError;
 use crate::flight::Flights;
 use crate::hashes::HashQueue;
@@ -36,8 +35,10 @@ pub(crate) struct Service {
     pub(crate) images: Flights<BlobId, Result<Ensured, WorkError>>,
     pub(crate) fetches: Flights<ArtifactId, Result<Fetched, WorkError>>,
     pub(crate) fetch_slots: Semaphore,
+    pub(crate) pulls: Flights<BlobId, Result<(), WorkError>>,
+    pub(crate) pull_slots: Semaphore,
     pub(crate) streams: Arc<Semaphore>,
-    pub(crate) peers: PeerTable,
+    pub(crate) peers: Peers,
     pub(crate) hashes: HashQueue,
 }
 
@@ -60,10 +61,12 @@ impl Service {
             images: Flights::default(),
             fetches: Flights::default(),
             fetch_slots: Semaphore::new(usize::try_from(cluster.image_fetch_concurrency).unwrap_or(4)),
+            pulls: Flights::default(),
+            pull_slots: Semaphore::new(usize::try_from(ctx.config.transfers_max_inbound).unwrap_or(4)),
             streams: Arc::new(Semaphore::new(
                 usize::try_from(ctx.config.transfers_max_outbound).unwrap_or(16),
             )),
-            peers: PeerTable::default(),
+            peers: ctx.peers(),
             hashes: HashQueue::default(),
             ctx,
             store,
@@ -77,8 +80,8 @@ impl Service {
 
     /// The keys that transfer tokens are checked with; none before the cluster is bootstrapped.
     pub(crate) fn keys(&self) -> TransferKeys {
-        match &self.ctx.cluster.current().auth_secret_seed {
-            Some(seed) => TransferKeys::from_seed(seed.expose()),
+        match &self.ctx.cluster.current().transfer_secret {
+            Some(secret) => TransferKeys::from_secret(secret.expose()),
             None => TransferKeys::derive([]),
         }
     }

@@ -43,7 +43,7 @@ pub(crate) fn rig(cluster: &[(&str, &str)]) -> Rig {
     .unwrap();
     let config = Arc::new(config);
     let store = Store::open(&storage).unwrap();
-    let keys = cluster.iter().copied().chain([("AUTH_SECRET_SEED", SEED)]);
+    let keys = cluster.iter().copied().chain([("TRANSFER_SECRET", SEED)]);
     let (cluster, unknown) = ClusterConfig::from_texts(keys).unwrap();
     assert!(unknown.is_empty());
     let caller = Caller { daemon: "transfers".into(), node: "n1".into(), version: "0".into() };

@@ -105,7 +105,7 @@ impl DataPlane {
         Ok(Self { http, keys, node })
     }
 
-    /// Opens a range of a blob. Nothing may be sent to a client before this has returned: status, length and tag have
+    /// Opens a range of a blob, for a client or for a copy. Nothing may be sent to a client before this has returned: status, length and tag have
     /// then been checked.
     ///
     /// # Errors
@@ -115,6 +115,7 @@ impl DataPlane {
         peer: Peer,
         blob: BlobId,
         range: ByteRange,
+        purpose: TokenPurpose,
     ) -> Result<RemoteBlob, PeerError> {
         let mut headers = HeaderMap::new();
         if range.length == 0 {
@@ -125,7 +126,7 @@ impl DataPlane {
         insert(&mut headers, RANGE.as_str(), &format!("bytes={}-{last}", range.start));
         let path = format!("v1/blobs/{blob}");
         let object = TokenObject::Blob(blob);
-        let request = self.request(Method::GET, peer, &path, object, TokenPurpose::Read)?.headers(headers);
+        let request = self.request(Method::GET, peer, &path, object, purpose)?.headers(headers);
         let answer = self.send(peer, request, FIRST_BYTE).await?;
         let unexpected = |what: &str| PeerError::Unexpected { node: peer.node, what: what.to_owned() };
         if answer.status() != StatusCode::PARTIAL_CONTENT {

@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use crate::hashing::Digests;
 use crate::journal::{Journal, SealedFacts};
 use crate::layout::{OPEN_MODE, SEALED_MODE, Store};
+use crate::purpose::Purpose;
 
 /// Bytes on their way. Dropping it leaves the partial and its journal for recovery.
 #[derive(Debug)]
@@ -212,6 +213,11 @@ impl Published {
         self.0.journal.blob
     }
 
+    /// Why the bytes were written.
+    pub fn purpose(&self) -> Purpose {
+        self.0.journal.purpose
+    }
+
     /// Size, values and the commit to repeat.
     pub fn facts(&self) -> &SealedFacts {
         &self.1
@@ -322,7 +328,6 @@ mod tests {
 
     use super::*;
     use crate::hashing::{Algorithm, HasherSet};
-    use crate::purpose::Purpose;
 
     fn store() -> (tempfile::TempDir, Store) {
         let root = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@ pub mod commit;
 pub mod durable;
 pub mod error;
 pub mod hashing;
+pub mod intake;
 pub mod journal;
 pub mod layout;
 pub mod lock;

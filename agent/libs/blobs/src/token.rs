@@ -122,9 +122,9 @@ impl TransferKeys {
         Self(secrets.into_iter().map(derive).collect())
     }
 
-    /// The keys that follow from the cluster's seed (`AUTH_SECRET_SEED`).
-    pub fn from_seed(seed: &str) -> Self {
-        Self::derive([seed.as_bytes()])
+    /// The keys that follow from the cluster's secret (`TRANSFER_SECRET`).
+    pub fn from_secret(secret: &str) -> Self {
+        Self::derive([secret.as_bytes()])
     }
 
     /// Makes a token. `None` when there is no key.

@@ -40,6 +40,13 @@ choices! {
         /// What failed.
         Error,
     }
+    /// Whether connections between nodes are encrypted and mutually authenticated.
+    MeshTls {
+        /// They are not; the mesh is isolated.
+        Off,
+        /// They are.
+        Required,
+    }
     /// What QEMU uses to run guests.
     VirtType {
         /// KVM when it really works, else emulation when that is allowed.

@@ -25,13 +25,13 @@ mod yaml;
 
 pub use choices::{
     AdvertiseMode, ClaimEnforcement, DiskBus, DiskCacheMode, EgressMode, HypervisorDriver, LogLevel,
-    MariadbTlsMode, PortSecurity, VirtType,
+    MariadbTlsMode, MeshTls, PortSecurity, VirtType,
 };
 pub use derived::{hostname, split_endpoint};
 pub use error::{ConfigError, EXIT_CONFIG, Problem};
 pub use fingerprint::{Fingerprint, effective, fingerprint};
 pub use load::{Loaded, Sources, check_file, load_database, load_node};
-pub use secret::read_secret;
+pub use secret::{WRAPPED, is_wrapped, read_secret};
 pub use sf_model::Secret;
 pub use show::{Shown, is_secret_name, show};
 pub use spec::{Bound, Flags, KeySpec, Kind, Scope, all_keys, cluster_key, find_key};

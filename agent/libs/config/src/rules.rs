@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::choices::MariadbTlsMode;
+use crate::choices::{MariadbTlsMode, MeshTls};
 use crate::error::Problem;
 use crate::tables::{ClusterConfig, DatabaseConfig, NodeConfig};
 
@@ -88,6 +88,11 @@ pub(crate) fn check_cluster(config: &ClusterConfig) -> Vec<Problem> {
         is_mac_prefix(&config.mac_prefix),
         "mac_prefix",
         "must be three bytes such as 02:00:00, locally administered",
+    );
+    rule(
+        config.tls_mode == MeshTls::Off,
+        "tls_mode",
+        "cannot be required in this release: set it to off and keep the mesh to the hosts of the cluster",
     );
     rule(!config.dns_server.is_empty(), "dns_server", "must name at least one server");
     rule(config.api_advertised_base_path.starts_with('/'), "api_advertised_base_path", "must begin with /");

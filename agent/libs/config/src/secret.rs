@@ -27,6 +27,14 @@ impl ConfigValue for Arc<Secret<String>> {
     }
 }
 
+/// How a value begins that is stored encrypted by the key-encryption key.
+pub const WRAPPED: &str = "kek1:";
+
+/// Whether a stored value is encrypted by the key-encryption key.
+pub fn is_wrapped(text: &str) -> bool {
+    text.starts_with(WRAPPED)
+}
+
 /// Reads a secret: first the systemd credential `name` (`$CREDENTIALS_DIRECTORY/<name>`), then `path`.
 /// One trailing newline is dropped. `Ok(None)` when neither exists and no path was given.
 ///

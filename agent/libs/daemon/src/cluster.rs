@@ -14,6 +14,7 @@ use sf_runtime::{Liveness, Loop, Pass, Shutdown};
 use tokio::sync::watch;
 
 use crate::error::DaemonError;
+use crate::kek::{self, Kek};
 use crate::release::Release;
 
 /// How often live keys are read again.
@@ -69,17 +70,16 @@ impl ClusterConfigHandle {
     /// Reads the configuration every 20 seconds until shutdown; while it cannot be read, the last one holds.
     pub(crate) async fn refresh(
         self,
-        gateway: Gateway,
-        daemon: DaemonName,
+        reader: ClusterReader,
         shutdown: Shutdown,
         liveness: Liveness,
         applied: impl Fn(&ClusterConfig),
     ) {
         let applied = Arc::new(applied);
         let pass = |_| {
-            let (handle, gateway, applied) = (self.clone(), gateway.clone(), applied.clone());
+            let (handle, reader, applied) = (self.clone(), reader.clone(), applied.clone());
             async move {
-                let config = fetch(&gateway, daemon).await?;
+                let config = reader.fetch().await?;
                 applied(&config);
                 handle.replace(config);
                 Ok::<_, DaemonError>(Pass::Done)
@@ -89,34 +89,54 @@ impl ClusterConfigHandle {
     }
 }
 
-/// Reads and checks the configuration once.
-///
-/// # Errors
-/// [`DaemonError::Refused`] around a transient error when no gateway answers; anything else is final.
-pub(crate) async fn fetch(gateway: &Gateway, daemon: DaemonName) -> Result<ClusterConfig, DaemonError> {
-    let request = GetClusterConfigRequest { daemon: daemon.to_string() };
-    let reply = gateway.call(CallClass::Interactive, request).await?;
-    interpret(daemon, reply)
+/// Reads the configuration as one daemon may see it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct ClusterReader {
+    pub(crate) gateway: Gateway,
+    pub(crate) daemon: DaemonName,
+    /// On nodes that run `sf-api`.
+    pub(crate) kek: Option<Arc<Kek>>,
 }
 
-fn interpret(daemon: DaemonName, reply: GetClusterConfigReply) -> Result<ClusterConfig, DaemonError> {
+impl ClusterReader {
+    /// Reads and checks the configuration once.
+    ///
+    /// # Errors
+    /// [`DaemonError::Refused`] around a transient error when no gateway answers; anything else is final.
+    pub(crate) async fn fetch(&self) -> Result<ClusterConfig, DaemonError> {
+        let request = GetClusterConfigRequest { daemon: self.daemon.to_string() };
+        let reply = self.gateway.call(CallClass::Interactive, request).await?;
+        interpret(self.daemon, self.kek.as_deref(), reply)
+    }
+}
+
+fn interpret(
+    daemon: DaemonName,
+    kek: Option<&Kek>,
+    reply: GetClusterConfigReply,
+) -> Result<ClusterConfig, DaemonError> {
     note_skew(&reply);
     Release::own().check(&reply.release)?;
-    let given = reply.entries.iter().filter(|entry| !(entry.secret && entry.value.is_empty()));
-    let mut texts: BTreeMap<&str, &str> = given.map(|e| (e.key.as_str(), e.value.as_str())).collect();
-    if !reply.cluster_id.is_empty() {
-        texts.insert("CLUSTER_ID", &reply.cluster_id);
+    let mut texts = BTreeMap::new();
+    for entry in reply.entries.iter().filter(|entry| !(entry.secret && entry.value.is_empty())) {
+        texts.insert(entry.key.as_str(), kek::open(kek, &entry.key, &entry.value)?);
     }
-    let (config, unknown) = ClusterConfig::from_texts(texts)?;
+    if !reply.cluster_id.is_empty() {
+        texts.insert("CLUSTER_ID", reply.cluster_id.clone());
+    }
+    let (config, unknown) = ClusterConfig::from_texts(texts.iter().map(|(key, text)| (*key, text.as_str())))?;
     if !unknown.is_empty() {
         tracing::debug!(keys = unknown.join(", "), "cluster keys that this build does not know");
     }
-    let reader = cluster_key("auth_secret_seed")
-        .is_some_and(|spec| spec.flags.readers.contains(&daemon.to_string().as_str()));
-    if reader && config.auth_secret_seed.is_none() {
-        return Err(DaemonError::NotBootstrapped("auth_secret_seed"));
+    let made_by_bootstrap = [
+        ("auth_secret_seed", config.auth_secret_seed.is_some()),
+        ("transfer_secret", config.transfer_secret.is_some()),
+    ];
+    let needed = |name| cluster_key(name).is_some_and(|spec| spec.flags.concerns(&daemon.to_string()));
+    match made_by_bootstrap.into_iter().find(|(name, is_there)| !is_there && needed(name)) {
+        Some((name, _)) => Err(DaemonError::NotBootstrapped(name)),
+        None => Ok(config),
     }
-    Ok(config)
 }
 
 fn note_skew(reply: &GetClusterConfigReply) {
@@ -164,16 +184,36 @@ mod tests {
 
     #[test]
     fn a_reader_of_the_seed_refuses_to_go_without() {
-        let without = interpret(DaemonName::Api, reply(&[]));
+        let without = interpret(DaemonName::Api, None, reply(&[]));
         assert!(matches!(without, Err(DaemonError::NotBootstrapped(_))));
-        assert!(interpret(DaemonName::Net, reply(&[])).is_ok());
-        assert!(interpret(DaemonName::Api, reply(&[("AUTH_SECRET_SEED", "s")])).is_ok());
-        assert!(interpret(DaemonName::Net, reply(&[("API_TIMEOUT", "never")])).is_err());
+        assert!(interpret(DaemonName::Net, None, reply(&[])).is_ok());
+        let (seed, transfers) = (("AUTH_SECRET_SEED", "s"), ("TRANSFER_SECRET", "t"));
+        assert!(interpret(DaemonName::Api, None, reply(&[seed, transfers])).is_ok());
+        assert!(interpret(DaemonName::Api, None, reply(&[seed])).is_err());
+        assert!(interpret(DaemonName::Transfers, None, reply(&[transfers])).is_ok());
+        assert!(interpret(DaemonName::Transfers, None, reply(&[seed])).is_err());
+        assert!(interpret(DaemonName::Net, None, reply(&[("API_TIMEOUT", "never")])).is_err());
+    }
+
+    #[test]
+    fn a_wrapped_seed_is_read_with_the_key_of_the_node_only() {
+        let kek = |text: &str| Kek::parse(text).unwrap();
+        let (own, other) = ("A".repeat(43) + "=", "B".repeat(42) + "A=");
+        let wrapped = kek(&own).wrap("auth_secret_seed", "s").unwrap();
+        let entries = [("AUTH_SECRET_SEED", wrapped.as_str()), ("TRANSFER_SECRET", "t")];
+        let read = |kek: Option<&Kek>| interpret(DaemonName::Api, kek, reply(&entries));
+        let seed = read(Some(&kek(&own))).unwrap().auth_secret_seed.unwrap();
+        assert_eq!(seed.expose(), "s");
+        for wrong in [None, Some(&kek(&other))] {
+            let refused = read(wrong).unwrap_err();
+            assert_eq!(refused.exit_code(), 78, "{refused}");
+        }
     }
 
     #[test]
     fn a_change_is_told_and_an_equal_configuration_is_not() {
-        let config = |zone: &str| interpret(DaemonName::Net, reply(&[("CLEANER_DELAY", zone)])).unwrap();
+        let config =
+            |zone: &str| interpret(DaemonName::Net, None, reply(&[("CLEANER_DELAY", zone)])).unwrap();
         let handle = ClusterConfigHandle::new(config("60"));
         let changes = handle.changes();
         handle.replace(config("60"));

@@ -10,10 +10,12 @@ use sf_model::{DaemonName, IncarnationId};
 use sf_protos::nodes::{RegisterNodeRequest, ReportDaemonStateRequest};
 use sf_runtime::{Liveness, Shutdown, StatusLine, notify};
 
-use crate::cluster::{self, ClusterConfigHandle};
+use crate::cluster::{self, ClusterConfigHandle, ClusterReader};
 use crate::error::DaemonError;
 use crate::host::Host;
 use crate::identity::NodeIdentity;
+use crate::kek::Kek;
+use crate::peers::Peers;
 use crate::release::Release;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
@@ -58,7 +60,8 @@ impl DaemonContext {
         let status = host.status.for_daemon(name.program());
         notify::ready();
         status.set("waiting for sf-database");
-        let first = patiently(&host.shutdown, || cluster::fetch(&gateway, name)).await?;
+        let reader = ClusterReader { gateway: gateway.clone(), daemon: name, kek: kek(host, name)? };
+        let first = patiently(&host.shutdown, || reader.fetch()).await?;
         let context = Self {
             name,
             node: host.node.clone(),
@@ -73,7 +76,7 @@ impl DaemonContext {
         };
         context.register(host).await?;
         host.start_drainer(Arc::new(context.gateway.clone()));
-        context.keep_fresh();
+        context.keep_fresh(reader);
         context.status.set("running");
         Ok(context)
     }
@@ -91,6 +94,11 @@ impl DaemonContext {
         if let Err(error) = self.gateway.call(CallClass::Once, request).await {
             tracing::debug!(%error, state, "the state of the daemon could not be reported");
         }
+    }
+
+    /// The other nodes, as far as this daemon needs to tell who calls it. Nobody keeps the table fresh yet.
+    pub fn peers(&self) -> Peers {
+        Peers::new(self.gateway.clone(), self.node.uuid, self.config.node_mesh_ip)
     }
 
     async fn register(&self, host: &Host) -> Result<(), DaemonError> {
@@ -115,13 +123,20 @@ impl DaemonContext {
         Ok(())
     }
 
-    fn keep_fresh(&self) {
+    fn keep_fresh(&self, reader: ClusterReader) {
         let echo = self.events.clone();
         let applied = move |config: &ClusterConfig| echo.set_echo(config.log_events_to_loki);
         applied(&self.cluster.current());
-        let (gateway, shutdown, liveness) =
-            (self.gateway.clone(), self.shutdown.clone(), self.liveness.clone());
-        tokio::spawn(self.cluster.clone().refresh(gateway, self.name, shutdown, liveness, applied));
+        let (shutdown, liveness) = (self.shutdown.clone(), self.liveness.clone());
+        tokio::spawn(self.cluster.clone().refresh(reader, shutdown, liveness, applied));
+    }
+}
+
+/// The key-encryption key, for the daemon that reads what it encrypts.
+fn kek(host: &Host, name: DaemonName) -> Result<Option<Arc<Kek>>, DaemonError> {
+    match name {
+        DaemonName::Api => Ok(Kek::of_node(&host.config)?.map(Arc::new)),
+        _ => Ok(None),
     }
 }
 

@@ -7,6 +7,8 @@ use sf_events::SpoolError;
 use sf_gateway::DbError;
 use sf_runtime::MetricsError;
 
+use crate::kek::KekError;
+
 /// Exit code of a process whose place is taken; trying again later may help.
 pub const EXIT_BUSY: u8 = 75;
 
@@ -31,6 +33,9 @@ pub enum DaemonError {
     /// Metrics cannot be served.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// A secret of the cluster cannot be read without, or with, this node's key-encryption key.
+    #[error(transparent)]
+    Kek(#[from] KekError),
     /// A gateway address makes no sense.
     #[error("mariadb_gateway_hosts names no usable gateway: {0}")]
     Endpoints(String),
@@ -59,9 +64,11 @@ impl DaemonError {
     /// The exit code of the process: 78 when a restart cannot help, 75 when another process is in the way.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Release { .. } | Self::NotBootstrapped(_) | Self::Endpoints(_) => {
-                EXIT_CONFIG
-            }
+            Self::Config(_)
+            | Self::Kek(_)
+            | Self::Release { .. }
+            | Self::NotBootstrapped(_)
+            | Self::Endpoints(_) => EXIT_CONFIG,
             Self::Spool(SpoolError::Busy { .. }) => EXIT_BUSY,
             Self::Interrupted => 0,
             _ => 1,

@@ -6,14 +6,20 @@
 
 mod cluster;
 mod context;
+mod door;
 mod error;
 mod host;
 mod identity;
+mod kek;
+mod peers;
 mod release;
 
 pub use cluster::ClusterConfigHandle;
 pub use context::DaemonContext;
+pub use door::{Door, Guarded, PeerIdentity};
 pub use error::{DaemonError, EXIT_BUSY};
 pub use host::Host;
 pub use identity::NodeIdentity;
+pub use kek::{Kek, KekError};
+pub use peers::Peers;
 pub use release::Release;

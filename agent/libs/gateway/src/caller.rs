@@ -4,6 +4,8 @@ use http::HeaderValue;
 use sf_protos::common::MutationContext;
 use sf_runtime::context::{self, TraceParent};
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::{Request, Status};
 use uuid::Uuid;
 
 /// The daemon that makes calls.
@@ -51,6 +53,14 @@ impl Caller {
                 metadata.insert(name, value);
             }
         }
+    }
+}
+
+/// Calls to services of other daemons tell the same about their caller as calls to the tier.
+impl Interceptor for Caller {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        self.write(request.metadata_mut());
+        Ok(request)
     }
 }
 

@@ -248,6 +248,7 @@ ids!(
     NodeId,
     OperationId,
     ReservationId,
+    TransferId,
     UploadId
 );
 

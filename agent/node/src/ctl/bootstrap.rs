@@ -4,27 +4,30 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 use sf_config::{DatabaseConfig, Sources, load_database, load_node};
-use sf_daemon::Release;
+use sf_daemon::{Kek, KekError, Release};
 use sf_model::Secret;
-use sf_store::bootstrap::{AdminKey, Done, Input, KeyOutput, Outcome};
+use sf_store::bootstrap::{AdminKey, Done, Input, KeyOutput, Outcome, random_seed};
 
 use super::key::{self, Verifier};
 use super::{cluster_config, database};
 use crate::answer::{Answer, table};
 use crate::failure::{Exit, Failure};
 
+/// The cluster key that token keys follow from.
+const SEED: &str = "auth_secret_seed";
 /// Name of the key that automation uses.
 const DEPLOY_KEY: &str = "deploy";
 
 #[derive(Debug, Args)]
 pub(crate) struct BootstrapOptions {
-    /// JSON object with `config`, `system_key`, `system_key_output` and `auth_secret_seed`, each optional; `-` is
+    /// JSON object with `config`, `system_key`, `system_key_output`, `auth_secret_seed` and `kek`, each optional; `-` is
     /// standard input. The key is named `deploy`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config_file", "auth_secret_seed_file", "admin_key_file", "admin_key_output"])]
     input: Option<PathBuf>,
@@ -67,6 +70,9 @@ pub(crate) async fn execute(sources: &Sources, options: BootstrapOptions) -> Res
     let mut input = input(node_name(sources), given.admin_key().await?);
     input.config = given.config.into_iter().collect();
     input.auth_secret_seed = given.auth_secret_seed.take();
+    if let Some(kek) = given.kek {
+        encrypt_seed(&mut input, kek)?;
+    }
     if options.check {
         return Ok(answer(&database::plan_bootstrap(&config, &input).await?));
     }
@@ -110,16 +116,27 @@ fn input(fqdn: String, admin_key: AdminKey) -> Input {
         fqdn,
         release: Release::own().to_string(),
         auth_secret_seed: None,
+        wrap_seed: None,
         config: BTreeMap::new(),
         admin_key,
         tasks: tasks.collect(),
     }
 }
 
+/// With a key-encryption key the database never sees the seed; one that it has seen is encrypted now.
+fn encrypt_seed(input: &mut Input, kek: Kek) -> Result<(), Failure> {
+    let refuse = |error: KekError| Failure::say(Exit::Config, error);
+    let seed = input.auth_secret_seed.take().unwrap_or_else(|| Secret::new(random_seed()));
+    input.auth_secret_seed = Some(Secret::new(kek.wrap(SEED, seed.expose()).map_err(refuse)?));
+    input.wrap_seed = Some(Arc::new(move |open| kek.wrap(SEED, open).map_err(|error| error.to_string())));
+    Ok(())
+}
+
 /// What an operator gives of a new cluster.
 struct Given {
     config: HashMap<String, String>,
     auth_secret_seed: Option<Secret<String>>,
+    kek: Option<Kek>,
     key_name: String,
     system_key: Option<Secret<String>>,
     system_key_output: Option<PathBuf>,
@@ -132,6 +149,7 @@ struct InputObject {
     #[serde(default)]
     config: HashMap<String, serde_yaml::Value>,
     auth_secret_seed: Option<String>,
+    kek: Option<String>,
     system_key: Option<String>,
     system_key_output: Option<PathBuf>,
 }
@@ -146,8 +164,10 @@ impl Given {
                 format!("the input is not the JSON object that --help describes ({place})"),
             )
         })?;
+        let kek = input.kek.map(|text| Kek::parse(&text)).transpose();
         Ok(Self {
             config: cluster_config::canonical(input.config)?,
+            kek: kek.map_err(|error| Failure::say(Exit::Config, error))?,
             auth_secret_seed: input.auth_secret_seed.map(Secret::new),
             key_name: DEPLOY_KEY.to_owned(),
             system_key: input.system_key.map(Secret::new),
@@ -164,6 +184,7 @@ impl Given {
         let seed = secret(&options.auth_secret_seed_file)?;
         Ok(Self {
             config: config.unwrap_or_default(),
+            kek: None,
             auth_secret_seed: seed.map(|seed| Secret::new(seed.expose().trim().to_owned())),
             key_name: options.admin_key_name.clone(),
             system_key: secret(&options.admin_key_file)?,

@@ -7,35 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::layout::{Layout, write_whole};
+use super::layout::Layout;
 use super::process;
-use super::space::{DIRECTORIES, MADE, PATIENCE, pid_file};
+use super::space::{MADE, PATIENCE, pid_file};
 use crate::failure::{Exit, Failure};
 
 const LIBVIRTD: &str = "libvirtd";
 const VIRTLOGD: &str = "virtlogd";
-
-/// Only root reaches the socket, below a directory of the agent.
-const LIBVIRTD_CONF: &str = r#"auth_unix_rw = "none"
-unix_sock_rw_perms = "0700"
-unix_sock_ro_perms = "0700"
-log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
-"#;
-
-const VIRTLOGD_CONF: &str = r#"log_outputs = "3:file:/var/log/libvirt/virtlogd.log"
-"#;
-
-/// Guests run as root without control groups, labels or namespaces of their own: a machine on which one tries the
-/// system may be a container that offers none of them. A cluster uses the libvirt of its distribution.
-const QEMU_CONF: &str = r#"user = "root"
-group = "root"
-dynamic_ownership = 0
-remember_owner = 0
-security_driver = "none"
-cgroup_controllers = []
-namespaces = []
-stdio_handler = "logd"
-"#;
 
 /// The libvirt of a data directory. Cheap to clone.
 #[derive(Clone)]
@@ -68,15 +46,6 @@ impl Libvirt {
 
     fn make(&self) -> Result<(), Failure> {
         let root = self.layout.libvirt();
-        for (_, inside) in DIRECTORIES {
-            let path = root.join(inside);
-            fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
-        }
-        let files =
-            [("libvirtd.conf", LIBVIRTD_CONF), ("virtlogd.conf", VIRTLOGD_CONF), ("qemu.conf", QEMU_CONF)];
-        for (name, text) in files {
-            write_whole(&root.join("etc").join(name), text, 0o644)?;
-        }
         // Daemons outside the namespace find pid files of guests here.
         let link = self.layout.run().join("libvirt");
         if !link.exists() {

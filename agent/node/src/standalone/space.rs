@@ -11,11 +11,12 @@ use clap::Args;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
+use super::layout::write_whole;
 use super::process;
 use crate::failure::Failure;
 
 /// Directories of libvirt and where they are below the data directory.
-pub(super) const DIRECTORIES: [(&str, &str); 5] = [
+const DIRECTORIES: [(&str, &str); 5] = [
     ("/etc/libvirt", "etc"),
     ("/var/lib/libvirt", "lib"),
     ("/run/libvirt", "run"),
@@ -25,6 +26,28 @@ pub(super) const DIRECTORIES: [(&str, &str); 5] = [
 
 /// Names directories that this made outside the data directory, so that they can be removed again.
 pub(super) const MADE: &str = "made-outside";
+
+/// Only root reaches the socket, below a directory of the agent.
+const LIBVIRTD_CONF: &str = r#"auth_unix_rw = "none"
+unix_sock_rw_perms = "0700"
+unix_sock_ro_perms = "0700"
+log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
+"#;
+
+const VIRTLOGD_CONF: &str = r#"log_outputs = "3:file:/var/log/libvirt/virtlogd.log"
+"#;
+
+/// Guests run as root without control groups, labels or namespaces of their own: a machine on which one tries the
+/// system may be a container that offers none of them. A cluster uses the libvirt of its distribution.
+const QEMU_CONF: &str = r#"user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+security_driver = "none"
+cgroup_controllers = []
+namespaces = []
+stdio_handler = "logd"
+"#;
 
 /// Options of the hidden command.
 #[derive(Debug, Args)]
@@ -39,7 +62,22 @@ pub(crate) struct SpaceOptions {
 
 /// Starts what does not run.
 pub(crate) fn enter(options: &SpaceOptions) -> Result<(), Failure> {
+    make(&options.directory)?;
     start(options).map_err(Failure::from)
+}
+
+/// The directories of libvirt and its configuration.
+fn make(directory: &Path) -> Result<(), Failure> {
+    for (_, inside) in DIRECTORIES {
+        let path = directory.join(inside);
+        fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+    }
+    let files =
+        [("libvirtd.conf", LIBVIRTD_CONF), ("virtlogd.conf", VIRTLOGD_CONF), ("qemu.conf", QEMU_CONF)];
+    for (name, text) in files {
+        write_whole(&directory.join("etc").join(name), text, 0o644)?;
+    }
+    Ok(())
 }
 
 fn start(options: &SpaceOptions) -> anyhow::Result<()> {

@@ -2,11 +2,12 @@
 
 use futures::FutureExt;
 use sf_protos::blobs::{
-    AbortBlobRequest, AbortUploadCommitRequest, BatchGetBlobsRequest, BeginUploadCommitRequest,
-    CheckBlobsRequest, CommitBlobRequest, CreateUploadRequest, FindBlobByHashRequest, GetBlobRequest,
-    GetUploadRequest, ListBlobsRequest, ListReplicasOfNodeRequest, OpenBlobForReadRequest,
-    ReapStorageRequest, RecordHashRequest, RenewLeasesRequest, ReportReplicaScanRequest, RequestHashRequest,
-    ReserveBlobRequest, TouchUploadsRequest,
+    AbortBlobRequest, AbortUploadCommitRequest, AcquireTransferRequest, BatchGetBlobsRequest,
+    BeginUploadCommitRequest, CheckBlobsRequest, CommitBlobRequest, CreateUploadRequest,
+    FindBlobByHashRequest, FinishTransferRequest, GetBlobRequest, GetUploadRequest, ListBlobsRequest,
+    ListReplicasOfNodeRequest, OpenBlobForReadRequest, ReapStorageRequest, RecordHashRequest,
+    RenewLeasesRequest, ReportReplicaScanRequest, RequestHashRequest, ReserveBlobRequest,
+    TouchUploadsRequest,
 };
 use sf_store::{blobs, uploads};
 
@@ -18,6 +19,12 @@ pub(super) fn bind(table: Table) -> Table {
         .bind::<CommitBlobRequest>(|conn, ctx, request| blobs::commit(conn, ctx, request).boxed())
         .bind::<AbortBlobRequest>(|conn, ctx, request| blobs::abort(conn, ctx, request).boxed())
         .bind::<RenewLeasesRequest>(|conn, _, request| blobs::renew_leases(conn, request).boxed())
+        .bind::<AcquireTransferRequest>(|conn, ctx, request| {
+            blobs::acquire_transfer(conn, ctx, request).boxed()
+        })
+        .bind::<FinishTransferRequest>(|conn, ctx, request| {
+            blobs::finish_transfer(conn, ctx, request).boxed()
+        })
         .bind::<OpenBlobForReadRequest>(|conn, _, request| blobs::open_for_read(conn, request).boxed())
         .bind::<GetBlobRequest>(|conn, _, request| blobs::get(conn, request).boxed())
         .bind::<BatchGetBlobsRequest>(|conn, _, request| blobs::batch_get(conn, request).boxed())

@@ -56,7 +56,9 @@ async fn ensure(worker: &Worker, job: &Job, plan: &Plan, blob: BlobId) -> Result
         };
         let Some(pause) = pauses.next().filter(|_| is_retryable(status.code())) else {
             return Err(match status.code() {
-                Code::Unavailable => Stop::defer("the storage service of this node does not answer"),
+                Code::Unavailable => {
+                    Stop::defer(format!("image {blob} is not here yet: {}", status.message()))
+                }
                 _ => Stop::permanent("image", format!("image {blob} cannot be used: {}", status.message())),
             });
         };

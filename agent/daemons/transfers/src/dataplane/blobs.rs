@@ -19,6 +19,7 @@ use sf_model::BlobId;
 
 use super::refusal::Refused;
 use crate::service::Service;
+use crate::streaming::Active;
 
 /// Sends a replica, or a part of it. The length is always announced.
 pub(super) async fn read(
@@ -31,7 +32,7 @@ pub(super) async fn read(
     let blob: BlobId =
         blob.parse().map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad_reference", error))?;
     let purposes = [TokenPurpose::Read, TokenPurpose::Pull];
-    let claims = service.authorise(&headers, peer, TokenObject::Blob(blob), &purposes)?;
+    let claims = service.authorise(&headers, peer, TokenObject::Blob(blob), &purposes).await?;
     if service.ctx.shutdown.is_requested() {
         return Err(
             Refused::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "this node is shutting down").later(5)
@@ -69,7 +70,7 @@ pub(super) async fn read(
         .later(1));
     };
     let purpose = if claims.purpose == TokenPurpose::Pull { "pull" } else { "proxy" };
-    let active = Active::new(purpose);
+    let active = Active::new("out", purpose);
     let bytes = replica.stream(range).map(move |item| {
         // The permit and the gauge live as long as the stream.
         let _held = (&permit, &active);
@@ -92,21 +93,4 @@ fn unsatisfiable(size: u64) -> Result<Response, Refused> {
 
 fn broken(error: http::Error) -> Refused {
     Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "storage_failed", error)
-}
-
-/// Counts a stream while it lives.
-struct Active(metrics::Gauge);
-
-impl Active {
-    fn new(purpose: &'static str) -> Self {
-        let gauge = metrics::gauge!("transfer_active", "direction" => "out", "purpose" => purpose);
-        gauge.increment(1.0);
-        Self(gauge)
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
-    }
 }

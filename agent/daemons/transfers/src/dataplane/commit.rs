@@ -40,7 +40,7 @@ pub(super) async fn commit(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<([(HeaderName, &'static str); 1], Vec<u8>), Refused> {
-    let upload = service.admit_upload(&headers, peer, &upload)?;
+    let upload = service.admit_upload(&headers, peer, &upload).await?;
     let target = UploadTarget::decode(body)
         .map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "bad_body", "the body is not an UploadTarget"))?;
     // The commit ends by itself when the proxy goes away in the middle of it.

@@ -13,7 +13,7 @@ use crate::service::Service;
 
 impl Service {
     /// Checks the token of a request for `object`.
-    pub(super) fn authorise(
+    pub(super) async fn authorise(
         &self,
         headers: &HeaderMap,
         peer: SocketAddr,
@@ -27,7 +27,8 @@ impl Service {
             .map(str::trim)
             .ok_or(TokenError::Malformed)?;
         let claims = self.keys().verify(token, self.node(), object, purposes, Utc::now())?;
-        if !self.speaks_for(peer.ip(), claims.destination) {
+        // Only holders of the cluster's key get here.
+        if !self.peers.speaks_for(peer.ip(), claims.destination).await {
             return Err(Refused::new(
                 StatusCode::FORBIDDEN,
                 "foreign_peer",

@@ -5,7 +5,6 @@ mod blobs;
 mod commit;
 mod delivery;
 mod gate;
-pub(crate) mod peers;
 mod refusal;
 mod uploads;
 
@@ -21,7 +20,7 @@ use crate::error::TransfersError;
 use crate::service::Service;
 
 /// Every route of the data plane.
-fn router(service: Arc<Service>) -> Router {
+pub(crate) fn router(service: Arc<Service>) -> Router {
     let upload = put(uploads::create).post(uploads::append).get(uploads::size).delete(uploads::discard);
     Router::new()
         // A HEAD request is answered by the same handler without its body.

@@ -38,7 +38,7 @@ async fn plane(cluster: &[(&str, &str)]) -> Plane {
     let peer = Peer { node: rig.service.node(), address: listener.local_addr().unwrap() };
     let app = router(Arc::clone(&rig.service)).into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, app).await });
-    let keys = Arc::new(TransferKeys::from_seed(SEED));
+    let keys = Arc::new(TransferKeys::from_secret(SEED));
     let client = DataPlane::new(Arc::clone(&keys), peer.node).unwrap();
     Plane { rig, peer, client, keys }
 }
@@ -52,7 +52,8 @@ impl Plane {
     }
 
     async fn read(&self, blob: BlobId, start: u64, length: u64) -> Result<Vec<u8>, PeerError> {
-        let remote = self.client.read_blob(self.peer, blob, ByteRange { start, length }).await?;
+        let remote =
+            self.client.read_blob(self.peer, blob, ByteRange { start, length }, TokenPurpose::Read).await?;
         let pieces: Vec<Bytes> = remote.bytes.try_collect().await?;
         Ok(pieces.concat())
     }
@@ -116,7 +117,8 @@ async fn streams_are_limited_and_given_back_when_the_reader_leaves() {
     let free = plane.rig.service.streams.available_permits();
     let mut open = Vec::new();
     for _ in 0..free {
-        open.push(plane.client.read_blob(plane.peer, blob, ByteRange::whole(64 << 20)).await.unwrap());
+        let whole = ByteRange::whole(64 << 20);
+        open.push(plane.client.read_blob(plane.peer, blob, whole, TokenPurpose::Read).await.unwrap());
     }
     let error = plane.read(blob, 0, 5).await.unwrap_err();
     assert_eq!(refused(&error), (StatusCode::TOO_MANY_REQUESTS, "no_slot"));
@@ -203,7 +205,7 @@ async fn nothing_opens_without_the_right_token() {
     let claims =
         |object, purpose, source, destination| Claims::new(object, purpose, source, destination, Utc::now());
     let old = Claims::new(object, TokenPurpose::Read, None, here, Utc::now() - TimeDelta::minutes(5));
-    let foreign = TransferKeys::from_seed("another seed");
+    let foreign = TransferKeys::from_secret("another seed");
     let tokens = [
         ("none", String::new()),
         ("nonsense", "SF-Transfer nonsense".to_owned()),

@@ -23,7 +23,7 @@ type Peer = ConnectInfo<SocketAddr>;
 
 impl Service {
     /// Lets a request for an upload in.
-    pub(super) fn admit_upload(
+    pub(super) async fn admit_upload(
         &self,
         headers: &HeaderMap,
         peer: SocketAddr,
@@ -31,7 +31,7 @@ impl Service {
     ) -> Result<UploadId, Refused> {
         let upload =
             upload.parse().map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad_reference", error))?;
-        self.authorise(headers, peer, TokenObject::Upload(upload), &[TokenPurpose::Upload])?;
+        self.authorise(headers, peer, TokenObject::Upload(upload), &[TokenPurpose::Upload]).await?;
         Ok(upload)
     }
 }
@@ -44,7 +44,7 @@ pub(super) async fn create(
     (State(service), ConnectInfo(peer), Path(upload)): Target,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    let upload = service.admit_upload(&headers, peer, &upload)?;
+    let upload = service.admit_upload(&headers, peer, &upload).await?;
     // Measured only: an upload without a hint promises nothing.
     drop(service.ledger.promise(service.store.root(), service.reservation(), 0)?);
     service.uploads.create(upload).await?;
@@ -58,7 +58,7 @@ pub(super) async fn append(
     body: Body,
 ) -> Result<Response, Refused> {
     let started = Instant::now();
-    let upload = service.admit_upload(&headers, peer, &upload)?;
+    let upload = service.admit_upload(&headers, peer, &upload).await?;
     let options = AppendOptions {
         length: number(&headers, CONTENT_LENGTH)?,
         offset: number(&headers, HeaderName::from_static(UPLOAD_OFFSET))?,
@@ -84,7 +84,7 @@ pub(super) async fn size(
     (State(service), ConnectInfo(peer), Path(upload)): Target,
     headers: HeaderMap,
 ) -> Result<String, Refused> {
-    let upload = service.admit_upload(&headers, peer, &upload)?;
+    let upload = service.admit_upload(&headers, peer, &upload).await?;
     Ok(service.uploads.size(upload).await?.to_string())
 }
 
@@ -95,7 +95,7 @@ pub(super) async fn truncate(
     Path((upload, length)): Path<(String, u64)>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    let upload = service.admit_upload(&headers, peer, &upload)?;
+    let upload = service.admit_upload(&headers, peer, &upload).await?;
     service.uploads.truncate(upload, length).await?;
     Ok(StatusCode::OK)
 }
@@ -105,7 +105,7 @@ pub(super) async fn discard(
     (State(service), ConnectInfo(peer), Path(upload)): Target,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    let upload = service.admit_upload(&headers, peer, &upload)?;
+    let upload = service.admit_upload(&headers, peer, &upload).await?;
     service.uploads.discard(upload).await?;
     Ok(StatusCode::OK)
 }

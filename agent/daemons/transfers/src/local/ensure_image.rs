@@ -41,8 +41,8 @@ impl Service {
     /// Returns the cache file of a blob, making it when it is not there.
     ///
     /// # Errors
-    /// [`WorkError::Unsafe`] and [`WorkError::NotABase`] for blobs that can never be one, [`WorkError::NotHere`] without a
-    /// local replica.
+    /// [`WorkError::Unsafe`] and [`WorkError::NotABase`] for blobs that can never be one; those of
+    /// [`Service::ensure_local`] when its bytes cannot be brought here.
     pub(crate) async fn ensure_image(
         self: &Arc<Self>,
         blob: BlobId,
@@ -62,14 +62,18 @@ impl Service {
         made.await.unwrap_or_else(|| Err(WorkError::Failed("making the image ended unexpectedly".to_owned())))
     }
 
-    async fn make_image(&self, blob: BlobId, instance: Option<InstanceId>) -> Result<Ensured, WorkError> {
+    async fn make_image(
+        self: &Arc<Self>,
+        blob: BlobId,
+        instance: Option<InstanceId>,
+    ) -> Result<Ensured, WorkError> {
         let caller = Some(Caller { namespace: "system".to_owned() });
         let request = GetBlobRequest { caller, blob_uuid: blob.to_string() };
         let reply = self.ctx.gateway.call(CallClass::Background, request).await?;
         let record = reply.blob.ok_or_else(|| WorkError::Failed("the database sent no blob".to_owned()))?;
         check_record(&record)?;
         if !self.store.blob(blob).is_file() {
-            return Err(WorkError::NotHere(format!("blob {blob} has no replica on this node")));
+            self.ensure_local(blob, instance).await?;
         }
         let image = match self.choose_way(blob, &record).await? {
             Way::Link(kind, virtual_size) => {

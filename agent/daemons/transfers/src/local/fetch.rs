@@ -143,7 +143,12 @@ impl Service {
             }
             Verdict::Gone | Verdict::Unspecified => return Ok(Fetched::gone()),
         }
-        let progress = Progress::new(self.ctx.events.clone(), order.artifact, order.instance);
+        let progress = Progress::new(
+            self.ctx.events.clone(),
+            (ObjectType::Artifact, order.artifact.to_string()),
+            "fetch",
+            order.instance,
+        );
         progress.tell("fetch started", json!({ "source": order.source_shown() }));
         let arrived = self.bring(order, &fetcher, &source, &begun, &progress, unwanted).await;
         self.conclude(order, source.url.as_str(), arrived, started).await

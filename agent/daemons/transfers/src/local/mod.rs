@@ -2,7 +2,7 @@
 
 pub(crate) mod ensure_image;
 pub(crate) mod fetch;
-mod observer;
+pub(crate) mod observer;
 mod server;
 mod source;
 

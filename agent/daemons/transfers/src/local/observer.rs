@@ -1,4 +1,4 @@
-//! Turns the progress of a download into events and metrics.
+//! Turns the progress of bytes on their way here into events and metrics.
 
 use std::time::{Duration, Instant};
 
@@ -7,17 +7,19 @@ use serde_json::json;
 use sf_events::{Recorder, event};
 use sf_images::fetch::{FetchError, Observer};
 use sf_model::event::EventType;
-use sf_model::{ArtifactId, InstanceId, ObjectType};
+use sf_model::{InstanceId, ObjectType};
 
 use super::ensure_image::with_instance;
 
 /// A progress event at least this often while bytes arrive.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// Reports one download.
+/// Reports one transfer.
 pub(crate) struct Progress {
     events: Recorder,
-    artifact: ArtifactId,
+    subject: (ObjectType, String),
+    /// What is going on: `fetch` or `pull`.
+    what: &'static str,
     instance: Option<InstanceId>,
     reported: Mutex<Reported>,
 }
@@ -28,18 +30,24 @@ struct Reported {
 }
 
 impl Progress {
-    pub(crate) fn new(events: Recorder, artifact: ArtifactId, instance: Option<InstanceId>) -> Self {
+    pub(crate) fn new(
+        events: Recorder,
+        subject: (ObjectType, String),
+        what: &'static str,
+        instance: Option<InstanceId>,
+    ) -> Self {
         Self {
             events,
-            artifact,
+            subject,
+            what,
             instance,
             reported: Mutex::new(Reported { at: Instant::now(), tenths: None }),
         }
     }
 
-    /// Records one step. Recording never holds the download up.
+    /// Records one step. Recording never holds the bytes up.
     pub(crate) fn tell(&self, message: &str, extra: serde_json::Value) {
-        let told = event(EventType::Status, message).object(ObjectType::Artifact, self.artifact).extra(extra);
+        let told = event(EventType::Status, message).object(self.subject.0, &self.subject.1).extra(extra);
         self.events.record_detached(with_instance(told, self.instance));
     }
 
@@ -58,7 +66,7 @@ impl Progress {
 impl Observer for Progress {
     fn progress(&self, received: u64, total: Option<u64>) {
         if self.is_due(received, total) {
-            self.tell("fetch progress", json!({ "bytes": received, "total": total }));
+            self.tell(&format!("{} progress", self.what), json!({ "bytes": received, "total": total }));
         }
     }
 

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 use sf_model::Secret;
 use uuid::Uuid;
 
-use crate::choices::{AdvertiseMode, ClaimEnforcement, DiskBus, EgressMode, PortSecurity};
+use crate::choices::{AdvertiseMode, ClaimEnforcement, DiskBus, EgressMode, MeshTls, PortSecurity};
 use crate::spec::Bound::{Any, AtLeast, Range};
 use crate::spec::{FIXED, LIVE, secret_for};
 use crate::value::{PortRange, Retention};
@@ -19,7 +19,11 @@ super::config_table! {
         /// Identity of the cluster, made by bootstrap.
         cluster_id: Option<Uuid> = "", Any, FIXED;
         /// Seed from which token keys are derived, made by bootstrap. Given to its readers only.
-        auth_secret_seed: Option<Arc<Secret<String>>> = "", Any, secret_for(&["api", "transfers"]);
+        auth_secret_seed: Option<Arc<Secret<String>>> = "", Any, secret_for(&["api"]);
+        /// Secret that the tokens for bytes between nodes follow from, made by bootstrap. Given to its readers only.
+        transfer_secret: Option<Arc<Secret<String>>> = "", Any, secret_for(&["api", "transfers"]);
+        /// Whether connections between nodes are encrypted.
+        tls_mode: MeshTls = "off", Any, FIXED;
 
         // REST API.
         /// Minutes an access token is valid.

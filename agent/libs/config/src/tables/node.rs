@@ -55,6 +55,9 @@ super::config_table! {
         /// Table of image short names.
         image_table: PathBuf = "/etc/sf/images.yaml", Any, only(&["api", "transfers"]);
 
+        /// File with the key that encrypts secrets of the cluster in the database; the systemd credential `kek` comes first.
+        kek_file: Option<PathBuf> = "", Any, only(&["api"]);
+
         // Reaching the database tier.
         /// Hosts of the database tier, each a name or address with an optional `:port`.
         mariadb_gateway_hosts: Vec<String> = "", Any, FIXED;

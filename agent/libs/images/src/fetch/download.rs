@@ -1,8 +1,6 @@
 //! A whole download into the staging directory: attempts, resumption, limits, and the checks before the bytes may
 //! become a blob.
 
-use std::fs::File;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -11,11 +9,10 @@ use rand::Rng;
 use sf_blobs::Algorithm;
 use sf_blobs::commit::Staged;
 use sf_blobs::error::StoreError;
-use sf_blobs::hashing::HasherSet;
+use sf_blobs::intake::Intake;
 use sf_blobs::journal::{Journal, Validators};
 use sf_blobs::layout::Store;
-use sf_blobs::pipeline::{Ingested, Pipeline};
-use sf_blobs::rescan::{self, RescanError};
+use sf_blobs::pipeline::Ingested;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -86,18 +83,10 @@ pub enum Outcome {
 /// The state that survives from attempt to attempt.
 struct Attempt<'a> {
     store: &'a Store,
-    journal: Journal,
-    running: Option<Running>,
+    intake: Intake,
     md5: Option<md5::Md5>,
     room: Held,
     cancel: &'a CancellationToken,
-}
-
-/// Bytes under way.
-struct Running {
-    staged: Staged,
-    pipeline: Pipeline,
-    recorded: u64,
 }
 
 /// Downloads a file, trying again as its errors allow. `journal` names the blob; when it carries validators and a verified
@@ -114,8 +103,9 @@ pub async fn download(
     observer: &dyn Observer,
     cancel: &CancellationToken,
 ) -> Result<Outcome, FetchError> {
-    let mut attempt = Attempt { store, journal, running: None, md5: None, room: Held::default(), cancel };
-    attempt.take_up_earlier_life().await?;
+    let mut attempt =
+        Attempt { store, intake: Intake::new(store, journal), md5: None, room: Held::default(), cancel };
+    attempt.intake.take_up(&Algorithm::INLINE).await?;
     let mut delays = limits.delays.iter();
     let mut restarted = false;
     loop {
@@ -158,10 +148,8 @@ impl Attempt<'_> {
         limits: &DownloadLimits,
         observer: &dyn Observer,
     ) -> Result<Outcome, FetchError> {
-        let resume = self.running.as_ref().zip(self.journal.validators.clone());
-        let resume = resume
-            .map(|(running, validators)| (running.pipeline.size(), validators))
-            .filter(|(at, _)| *at > 0);
+        let taken = self.intake.size().filter(|at| *at > 0);
+        let resume = taken.zip(self.intake.journal_mut().validators.clone());
         let known = plan.known.clone().filter(|_| resume.is_none());
         let mut body = match fetcher.open(&plan.url, &Conditions { known, resume }).await? {
             Opened::NotModified => return Ok(Outcome::NotModified),
@@ -180,51 +168,14 @@ impl Attempt<'_> {
 
     /// Starts at the first byte, dropping what an earlier attempt left.
     async fn begin(&mut self, body: &Body, plan: &Plan) -> Result<(), FetchError> {
-        self.running = None;
-        self.journal.expected_size = body.size;
-        self.journal.verified_offset = 0;
-        self.journal.validators = body.resumable.then(|| body.validators.clone());
+        let journal = self.intake.journal_mut();
+        journal.expected_size = body.size;
+        journal.validators = body.resumable.then(|| body.validators.clone());
         self.md5 = matches!(plan.published, Some(Published::Md5Hint(_))).then(md5::Md5::new);
         if let Some(Published::Proof(algorithm, value)) = &plan.published {
-            self.journal.expected.insert(*algorithm, value.clone());
+            journal.expected.insert(*algorithm, value.clone());
         }
-        let hashers = HasherSet::new(&Algorithm::INLINE);
-        self.open_partial(0, hashers).await
-    }
-
-    async fn open_partial(&mut self, offset: u64, hashers: HasherSet) -> Result<(), FetchError> {
-        let (store, journal) = (self.store.clone(), self.journal.clone());
-        let opened =
-            blocking(move || -> Result<(Staged, File), StoreError> { Staged::begin(&store, journal) });
-        let (staged, file) = opened.await?;
-        let pipeline = Pipeline::start(file, staged.path(), offset, hashers)?;
-        self.running = Some(Running { staged, pipeline, recorded: offset });
-        Ok(())
-    }
-
-    /// Continues the partial that a restart kept: its bytes are hashed again, because the states died with the daemon.
-    async fn take_up_earlier_life(&mut self) -> Result<(), FetchError> {
-        let offset = self.journal.verified_offset;
-        if offset == 0 || !self.journal.is_resumable() {
-            self.journal.verified_offset = 0;
-            return Ok(());
-        }
-        let path = self.store.partial(self.journal.purpose, self.journal.blob);
-        let fed = blocking(move || {
-            let mut hashers = HasherSet::new(&Algorithm::INLINE);
-            match rescan::feed(&path, Some(offset), &mut hashers, true, &AtomicBool::new(false)) {
-                Ok(fed) => Ok((fed, hashers)),
-                Err(RescanError::Store(error)) => Err(error),
-                Err(RescanError::Cancelled) => Err(StoreError::ThreadGone("rescan")),
-            }
-        });
-        match fed.await {
-            Ok((fed, hashers)) if fed == offset => self.open_partial(offset, hashers).await,
-            _ => {
-                self.journal.verified_offset = 0;
-                Ok(())
-            }
-        }
+        Ok(self.intake.begin(&Algorithm::INLINE).await?)
     }
 
     async fn pump(
@@ -243,21 +194,17 @@ impl Attempt<'_> {
                 chunk = body.next() => chunk?,
             };
             let Some(bytes) = chunk else { return Ok(()) };
-            let Some(running) = &mut self.running else {
-                return Err(StoreError::ThreadGone("download").into());
-            };
             received += bytes.len() as u64;
-            let end = running.pipeline.size() + bytes.len() as u64;
-            if end > limits.max_bytes {
+            let taken = self.intake.size().unwrap_or(0) + bytes.len() as u64;
+            if taken > limits.max_bytes {
                 return Err(FetchError::TooLarge { url: shown(&plan.url), limit: limits.max_bytes });
             }
-            self.room.reach(&limits.room, self.store, end)?;
-            running.pipeline.write(&bytes).await?;
+            self.room.reach(&limits.room, self.store, taken)?;
+            self.intake.write(&bytes).await?;
             if let Some(md5) = &mut self.md5 {
                 md5.update(&bytes);
             }
-            observer.progress(running.pipeline.size(), body.size);
-            self.record_progress().await?;
+            observer.progress(taken, body.size);
             let elapsed = started.elapsed();
             if elapsed > limits.slow_limit && received / elapsed.as_secs().max(1) < SLOW {
                 let cause = format!("slower than 1 MiB/s for {} s", elapsed.as_secs());
@@ -271,35 +218,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Notes in the journal what has reached the disk, whenever that grew.
-    async fn record_progress(&mut self) -> Result<(), FetchError> {
-        let Some(running) = &self.running else { return Ok(()) };
-        let flushed = running.pipeline.flushed();
-        if flushed == running.recorded {
-            return Ok(());
-        }
-        if let Some(Running { mut staged, pipeline, .. }) = self.running.take() {
-            let recorded = blocking(move || {
-                staged.record_progress(flushed)?;
-                Ok::<_, StoreError>(staged)
-            });
-            let staged = recorded.await?;
-            self.running = Some(Running { staged, pipeline, recorded: flushed });
-        }
-        Ok(())
-    }
-
     async fn finish(&mut self, body: &Body, plan: &Plan) -> Result<Outcome, FetchError> {
-        let Some(Running { staged, pipeline, .. }) = self.running.take() else {
-            return Err(StoreError::ThreadGone("download").into());
-        };
-        let ingested = match pipeline.finish().await {
-            Ok(ingested) => ingested,
-            Err(error) => {
-                blocking(move || staged.discard()).await?;
-                return Err(error.into());
-            }
-        };
+        let (staged, ingested) = self.intake.finish().await?;
         if let Some(what) = self.mismatch(&ingested, body, plan) {
             blocking(move || staged.discard()).await?;
             return Err(FetchError::Mismatch { url: shown(&plan.url), what });
@@ -323,13 +243,8 @@ impl Attempt<'_> {
     }
 
     async fn discard(&mut self) -> Result<(), FetchError> {
-        self.journal.verified_offset = 0;
-        self.journal.validators = None;
-        if let Some(Running { staged, pipeline, .. }) = self.running.take() {
-            drop(pipeline);
-            blocking(move || staged.discard()).await?;
-        }
-        Ok(())
+        self.intake.journal_mut().validators = None;
+        Ok(self.intake.discard().await?)
     }
 }
 

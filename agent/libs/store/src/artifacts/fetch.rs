@@ -78,7 +78,8 @@ pub async fn ensure_for_fetch(
     Ok(take(conn, ctx, &viewer, namespace, source, proposed, false).await?.uuid)
 }
 
-/// The node that fetches: where a fetch of the artifact is queued already, else the caller's, else the least busy.
+/// The node that fetches: where a fetch of the artifact is queued already, else the caller's, else the least busy. It has
+/// a store and takes work; a host of the API alone has a store and takes none.
 ///
 /// # Errors
 /// Those of the database.
@@ -87,7 +88,8 @@ pub async fn fetch_node(
     ctx: &TxContext,
     artifact: ArtifactId,
 ) -> StoreResult<Option<NodeId>> {
-    sql("SELECT n.uuid AS value FROM nodes n JOIN node_daemons d ON d.node_uuid = n.uuid AND d.daemon IN ('transfers', 'sf-transfers') \
+    sql("SELECT n.uuid AS value FROM nodes n JOIN node_daemons s ON s.node_uuid = n.uuid AND s.daemon = 'transfers' AND s.enabled \
+         JOIN node_daemons w ON w.node_uuid = n.uuid AND w.daemon = 'queues' AND w.enabled \
          LEFT JOIN (SELECT node_uuid, COUNT(*) AS waiting FROM work_queue GROUP BY node_uuid) q ON q.node_uuid = n.uuid \
          WHERE n.state = 'created' ORDER BY EXISTS (SELECT 1 FROM cluster_operation_targets t \
          JOIN cluster_operations o ON o.uuid = t.operation_uuid WHERE t.target_type = ? AND t.target_id = ? \

@@ -3,7 +3,7 @@
 use sf_model::{BlobId, NodeId, ObjectType};
 use sf_protos::blobs::{CommitBlobReply, CommitBlobRequest, Hash};
 
-use super::{dedup, well_formed};
+use super::{dedup, transfer, well_formed};
 use crate::conn::Conn;
 use crate::context::TxContext;
 use crate::error::{StoreError, StoreResult, reason};
@@ -70,6 +70,7 @@ async fn settle(
     match (present.state.as_str(), present.replaced_by) {
         ("initial", _) => {}
         ("created", _) => {
+            transfer::end(conn, blob, node).await?;
             let present_here = dedup::add_replica(conn, blob, node).await?;
             return Ok(Committed { blob, present_here });
         }

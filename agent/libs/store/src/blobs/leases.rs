@@ -4,7 +4,7 @@ use sf_model::{BlobId, NodeId};
 use sf_protos::blobs::{RenewLeasesReply, RenewLeasesRequest};
 use uuid::Uuid;
 
-use super::WRITER_LEASE;
+use super::{WRITER_LEASE, transfer};
 use crate::artifacts;
 use crate::conn::Conn;
 use crate::error::StoreResult;
@@ -31,6 +31,7 @@ pub async fn renew_leases(conn: &mut Conn, request: &RenewLeasesRequest) -> Stor
     .await?;
     references::renew_pins(conn, &holders).await?;
     artifacts::renew_flights(conn, &holders).await?;
+    transfer::renew(conn, node, &request.transfers).await?;
     let kept: Vec<BlobId> =
         sql("SELECT uuid AS value FROM blobs WHERE state = 'initial' AND writer_node = ? AND uuid IN ")
             .bind(node)

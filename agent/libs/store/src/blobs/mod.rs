@@ -9,6 +9,7 @@ mod reach;
 mod reap;
 mod replicas;
 mod reserve;
+mod transfer;
 mod view;
 
 pub use commit::commit;
@@ -20,6 +21,7 @@ pub use reap::{forget_node, hard_delete, reap};
 pub use replicas::{check_blobs, list_of_node, report_scan};
 pub use reserve::{abort, reserve};
 pub(crate) use reserve::{begin, discard};
+pub use transfer::{acquire as acquire_transfer, finish as finish_transfer};
 pub use view::{batch_get, find_by_hash, get, list, load};
 
 use std::time::Duration;

@@ -41,20 +41,24 @@ pub async fn open_for_read(
     .first_row(conn)
     .await?;
     let head = head.ok_or_else(|| StoreError::missing(ObjectType::Blob, blob))?;
-    let sources: Vec<Source> = sql("SELECT CAST(p.node_uuid AS CHAR) AS node_uuid, n.fqdn AS node_name, \
-         CAST(n.mesh_ip AS CHAR) AS mesh_ip FROM blob_replicas p JOIN nodes n ON n.uuid = p.node_uuid \
-         WHERE p.blob_uuid = ? AND p.state IN ('present', 'suspect') AND n.state NOT IN ('error', 'deleted') \
-         ORDER BY n.state <> 'created', p.state <> 'present', p.node_uuid LIMIT 100")
-    .bind(blob)
-    .all(conn)
-    .await?;
     Ok(OpenBlobForReadReply {
         state: head.state,
         size: head.size,
         sha512: head.sha512,
-        sources: sources
-            .into_iter()
-            .map(|s| BlobSource { node_uuid: s.node_uuid, node_name: s.node_name, mesh_ip: s.mesh_ip })
-            .collect(),
+        sources: sources(conn, blob).await?,
     })
+}
+
+/// The nodes with a usable copy: those that are up and sure of theirs first, then those that send least now.
+pub(super) async fn sources(conn: &mut Conn, blob: BlobId) -> StoreResult<Vec<BlobSource>> {
+    let sources: Vec<Source> = sql("SELECT CAST(p.node_uuid AS CHAR) AS node_uuid, n.fqdn AS node_name, \
+         CAST(n.mesh_ip AS CHAR) AS mesh_ip FROM blob_replicas p JOIN nodes n ON n.uuid = p.node_uuid \
+         WHERE p.blob_uuid = ? AND p.state IN ('present', 'suspect') AND n.state NOT IN ('error', 'deleted') \
+         ORDER BY n.state <> 'created', p.state <> 'present', (SELECT COUNT(*) FROM blob_transfers t \
+         WHERE t.source_node = p.node_uuid AND t.lease_until > UTC_TIMESTAMP(6)), p.node_uuid LIMIT 100")
+    .bind(blob)
+    .all(conn)
+    .await?;
+    let view = |s: Source| BlobSource { node_uuid: s.node_uuid, node_name: s.node_name, mesh_ip: s.mesh_ip };
+    Ok(sources.into_iter().map(view).collect())
 }

@@ -24,7 +24,9 @@ const BATCH: u64 = 200;
 pub async fn reap(conn: &mut Conn, ctx: &TxContext) -> StoreResult<ReapStorageReply> {
     let artifacts = reap_artifacts(conn, ctx).await?;
     let uploads = reap_uploads(conn, ctx).await?;
-    sql("DELETE FROM artifact_fetches WHERE lease_until < UTC_TIMESTAMP(6)").run(conn).await?;
+    for leased in ["artifact_fetches", "blob_transfers"] {
+        sql(format!("DELETE FROM {leased} WHERE lease_until < UTC_TIMESTAMP(6)")).run(conn).await?;
+    }
     sql("DELETE FROM blob_references WHERE lease_until < UTC_TIMESTAMP(6) LIMIT 1000").run(conn).await?;
     let blobs = reap_blobs(conn, ctx).await?;
     let full = |count: u32| u64::from(count) >= BATCH;
@@ -139,5 +141,6 @@ async fn reap_blobs(conn: &mut Conn, ctx: &TxContext) -> StoreResult<u32> {
 /// Those of the database.
 pub async fn forget_node(conn: &mut Conn, node: NodeId) -> StoreResult<()> {
     sql("DELETE FROM blob_replicas WHERE node_uuid = ?").bind(node).run(conn).await?;
+    sql("DELETE FROM blob_transfers WHERE dest_node = ?").bind(node).run(conn).await?;
     Ok(())
 }

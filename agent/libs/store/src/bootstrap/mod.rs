@@ -19,6 +19,7 @@ use sf_protos::namespaces::NewKey;
 use crate::error::StoreError;
 use crate::migrate::SchemaError;
 
+pub use operations::random_seed;
 pub use run::{bootstrap, plan};
 
 /// What a new cluster is made from.
@@ -27,8 +28,10 @@ pub struct Input {
     pub fqdn: String,
     /// Release of the cluster, `major.minor`.
     pub release: String,
-    /// The seed of token keys; 32 random bytes when absent.
+    /// The seed of token keys, as it is to be stored; 32 random bytes when absent.
     pub auth_secret_seed: Option<Secret<String>>,
+    /// Encrypts a seed that an earlier run stored in the open.
+    pub wrap_seed: Option<Wrap>,
     /// Cluster keys to be set, in either case, with their texts.
     pub config: BTreeMap<String, String>,
     /// The first key of namespace `system`.
@@ -36,6 +39,9 @@ pub struct Input {
     /// Tasks of the leader with their periods in seconds.
     pub tasks: Vec<(String, u32)>,
 }
+
+/// Turns a secret into its ciphertext, or says why it cannot.
+pub type Wrap = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
 
 /// The first key.
 pub struct AdminKey {

@@ -9,7 +9,7 @@ use sf_model::{ClusterId, NetworkId};
 use sf_protos::namespaces::NewKey;
 use sha2::{Digest, Sha256};
 
-use super::Input;
+use super::{Input, Wrap};
 use crate::conn::Conn;
 use crate::context::TxContext;
 use crate::error::StoreResult;
@@ -17,6 +17,8 @@ use crate::{config, maintenance, namespaces, networks};
 
 /// Version of the operations of this build.
 pub(super) const OPERATION_VERSION: u32 = 1;
+/// The cluster key that token keys follow from.
+const SEED: &str = "auth_secret_seed";
 /// Bytes of a generated seed.
 const SEED_BYTES: usize = 32;
 
@@ -37,6 +39,7 @@ enum Action {
     Release(String),
     ClusterId(ClusterId),
     Config { key: String, text: String },
+    Wrap(Wrap),
     Namespace,
     Key(Box<NewKey>),
     Floating,
@@ -57,6 +60,7 @@ impl Operation {
             Action::Release(release) => config::record_release(conn, release).await,
             Action::ClusterId(id) => config::insert(conn, "cluster_id", &id.to_string(), "bootstrap").await,
             Action::Config { key, text } => config::insert(conn, key, text, "bootstrap").await,
+            Action::Wrap(wrap) => config::encrypt(conn, SEED, wrap.as_ref()).await,
             Action::Namespace => namespaces::ensure(conn, SYSTEM_NAMESPACE).await.map(|_| ()),
             Action::Key(key) => namespaces::ensure_key(conn, ctx, SYSTEM_NAMESPACE, key).await.map(|_| ()),
             Action::Floating => networks::bootstrap_floating(conn, &ctx.settings).await.map(|_| ()),
@@ -101,9 +105,23 @@ pub(super) fn operations(input: &Input) -> Vec<Operation> {
             name: "secret/AUTH_SECRET_SEED".to_owned(),
             artefact: "cluster_config AUTH_SECRET_SEED".to_owned(),
             digest: None,
-            action: Action::Config { key: "auth_secret_seed".to_owned(), text: seed },
+            action: Action::Config { key: SEED.to_owned(), text: seed },
+        },
+        Operation {
+            name: "secret/TRANSFER_SECRET".to_owned(),
+            artefact: "cluster_config TRANSFER_SECRET".to_owned(),
+            digest: None,
+            action: Action::Config { key: "transfer_secret".to_owned(), text: random_seed() },
         },
     ];
+    if let Some(wrap) = &input.wrap_seed {
+        all.push(Operation {
+            name: "kek/AUTH_SECRET_SEED".to_owned(),
+            artefact: "cluster_config AUTH_SECRET_SEED, encrypted".to_owned(),
+            digest: None,
+            action: Action::Wrap(wrap.clone()),
+        });
+    }
     for (key, text) in &input.config {
         let secret = cluster_key(key).is_some_and(|spec| spec.flags.secret);
         let upper = key.to_ascii_uppercase();
@@ -145,7 +163,8 @@ pub(super) fn operations(input: &Input) -> Vec<Operation> {
     all
 }
 
-fn random_seed() -> String {
+/// A new secret of the cluster: 32 random bytes in base64.
+pub fn random_seed() -> String {
     let mut bytes = [0_u8; SEED_BYTES];
     rand::rng().fill_bytes(&mut bytes);
     BASE64_STANDARD.encode(bytes)

@@ -6,4 +6,4 @@ mod write;
 
 pub use read::{read, settings, settings_texts};
 pub use version::{cluster_release, cluster_version, record_release};
-pub use write::{SetMode, insert, set, unset};
+pub use write::{SetMode, encrypt, insert, set, unset};

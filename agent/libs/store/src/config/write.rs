@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sf_config::{ClusterConfig, KeySpec, cluster_key};
+use sf_config::{ClusterConfig, KeySpec, cluster_key, is_wrapped};
 use sf_model::event::EventType;
 use sf_model::{ObjectRef, ObjectType};
 
@@ -99,6 +99,31 @@ pub async fn insert(conn: &mut Conn, key: &str, text: &str, author: &str) -> Sto
     let insert = "INSERT INTO cluster_config (key_name, value_text, is_secret, version, updated_at, updated_by) \
          VALUES (?, ?, ?, 1, UTC_TIMESTAMP(6), ?)";
     sql(insert).bind(spec.upper_name()).bind(text).bind(spec.flags.secret).bind(author).run(conn).await?;
+    Ok(())
+}
+
+/// Encrypts a secret in place; one that is encrypted, or not there, stays as it is.
+///
+/// # Errors
+/// [`StoreError::Invalid`] when it cannot be encrypted.
+pub async fn encrypt(
+    conn: &mut Conn,
+    key: &str,
+    wrap: &(dyn Fn(&str) -> Result<String, String> + Send + Sync),
+) -> StoreResult<()> {
+    let name = key.to_ascii_uppercase();
+    let text: Option<String> =
+        sql("SELECT value_text AS value FROM cluster_config WHERE key_name = ? FOR UPDATE")
+            .bind(&name)
+            .value(conn)
+            .await?;
+    let Some(text) = text.filter(|text| !is_wrapped(text)) else { return Ok(()) };
+    let wrapped = wrap(&text).map_err(StoreError::Invalid)?;
+    sql("UPDATE cluster_config SET value_text = ?, version = version + 1, updated_at = UTC_TIMESTAMP(6) WHERE key_name = ?")
+        .bind(wrapped)
+        .bind(&name)
+        .run(conn)
+        .await?;
     Ok(())
 }
 

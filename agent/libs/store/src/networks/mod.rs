@@ -29,6 +29,7 @@ pub use delete::{delete, delete_all};
 pub use floating::{Floating, bootstrap_floating};
 pub use hard_delete::hard_delete;
 pub use intent::{host_intent, intent_of, node_intents};
+pub use render::node_moved;
 pub use report::report_render;
 pub use sessions::renew_session;
 pub use view::{get, list, load};

@@ -54,6 +54,25 @@ pub async fn participants(conn: &mut Conn, network: NetworkId) -> StoreResult<Ve
     .await
 }
 
+/// A node has another address on the mesh: everybody who sends to it has to know.
+///
+/// # Errors
+/// Those of the database.
+pub async fn node_moved(conn: &mut Conn, ctx: &TxContext, node: NodeId) -> StoreResult<()> {
+    let networks: Vec<NetworkId> =
+        sql("SELECT f.network_uuid AS value FROM instances i JOIN network_interfaces f \
+         ON f.instance_uuid = i.uuid WHERE i.node_uuid = ? AND f.state <> 'deleted' \
+         UNION SELECT network_uuid FROM network_carriers WHERE node_uuid = ? ORDER BY 1")
+        .bind(node)
+        .bind(node)
+        .values(conn)
+        .await?;
+    for network in networks {
+        bump(conn, ctx, network, Priority::Background).await?;
+    }
+    Ok(())
+}
+
 /// Nodes that have, or may have, something of a network in their kernel.
 ///
 /// # Errors

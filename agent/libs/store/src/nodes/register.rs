@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use sf_config::WRAPPED;
 use sf_model::event::EventType;
 use sf_model::state::NodeState;
 use sf_model::{IncarnationId, NodeId, ObjectRef, ObjectType};
@@ -14,9 +15,12 @@ use crate::capacity;
 use crate::conn::Conn;
 use crate::context::TxContext;
 use crate::error::{StoreError, StoreResult, reason};
+use crate::networks;
 use crate::sql::{rows, sql};
 use crate::wire::{from_row, parse};
 
+/// Reason of a refusal of a second node.
+const OPEN_SEED: &str = "open-seed";
 /// Version of the rows written by this build.
 const ROW_VERSION: u32 = 1;
 /// States a daemon may report of itself.
@@ -26,6 +30,7 @@ rows! {
     struct Present {
         state: String,
         fqdn: String,
+        mesh_ip: Ipv4Addr,
     }
 }
 
@@ -45,8 +50,10 @@ pub async fn register(
     if request.name.is_empty() || request.name.len() > 255 {
         return Err(StoreError::invalid("name: 1 to 255 bytes"));
     }
-    let present: Option<Present> =
-        sql("SELECT state, fqdn FROM nodes WHERE uuid = ? FOR UPDATE").bind(node).first_row(conn).await?;
+    let present: Option<Present> = sql("SELECT state, fqdn, mesh_ip FROM nodes WHERE uuid = ? FOR UPDATE")
+        .bind(node)
+        .first_row(conn)
+        .await?;
     if let Some(present) = &present {
         if from_row::<NodeState>("node state", &present.state)? == NodeState::Deleted {
             return Err(StoreError::missing(ObjectType::Node, node));
@@ -54,6 +61,9 @@ pub async fn register(
         if present.fqdn != request.name {
             ctx.event(EventType::Audit, format!("node renamed from {}", present.fqdn), &[of(node)]);
         }
+    }
+    if present.is_none() {
+        refuse_beside_an_open_seed(conn).await?;
     }
     let daemons = daemons(request);
     let database = daemons.contains(&"database");
@@ -97,11 +107,34 @@ pub async fn register(
         return Err(StoreError::exists(ObjectType::Node, &request.name));
     }
     record_daemons(conn, node, &daemons, whole).await?;
+    if present.as_ref().is_some_and(|before| before.mesh_ip != mesh_ip) {
+        networks::node_moved(conn, ctx, node).await?;
+    }
     if present.is_none() {
         ctx.event(EventType::Audit, "node registered", &[of(node)]);
     }
     capacity::refresh_open(conn, node).await?;
     Ok(RegisterNodeReply { node: Some(view::by_id(conn, node).await?) })
+}
+
+/// With more than one node any host of an unencrypted mesh may claim to be one that is told the seed of token keys, so
+/// the seed must not stand in the database in the open (`security.md` §11.2).
+async fn refuse_beside_an_open_seed(conn: &mut Conn) -> StoreResult<()> {
+    let open: Option<u64> = sql(
+        "SELECT 1 AS value FROM cluster_config WHERE key_name = 'AUTH_SECRET_SEED' AND value_text NOT LIKE ? \
+             AND EXISTS (SELECT 1 FROM nodes WHERE state <> 'deleted')",
+    )
+    .bind(format!("{WRAPPED}%"))
+    .value(conn)
+    .await?;
+    match open {
+        None => Ok(()),
+        Some(_) => Err(StoreError::precondition(
+            OPEN_SEED,
+            "a second node may not join while auth_secret_seed is stored in the open: make a key-encryption key \
+             (openssl rand -base64 32), run bootstrap-cluster with it as kek, and give it to the nodes that run sf-api",
+        )),
+    }
 }
 
 /// A daemon says how it is.

@@ -42,6 +42,7 @@ fn input(output: Option<&Path>, secret: &str) -> Input {
         fqdn: "node.test".into(),
         release: "0.1".into(),
         auth_secret_seed: None,
+        wrap_seed: None,
         config: BTreeMap::from([("FLOATING_NETWORK".to_owned(), "10.9.0.0/29".to_owned())]),
         admin_key: AdminKey {
             key,
@@ -222,4 +223,26 @@ async fn a_plan_changes_nothing_and_a_key_set_by_hand_is_left_alone() {
     let planned = plan(&db.options, &input(None, "a")).await.unwrap();
     let open: Vec<&Done> = planned.iter().filter(|done| done.outcome == Outcome::WouldCreate).collect();
     assert!(open.iter().all(|done| done.operation == "config/FLOATING_NETWORK"), "{open:?}");
+}
+
+#[tokio::test]
+async fn a_seed_in_the_open_is_encrypted_once_a_key_is_given() {
+    let Some(db) = TestDatabase::start().await else { return };
+    let seed = "SELECT value_text AS value FROM cluster_config WHERE key_name = 'AUTH_SECRET_SEED'";
+    let stored = || async {
+        let mut conn = connect(&db.options).await.unwrap();
+        sql(seed).value::<String>(&mut conn).await.unwrap().unwrap()
+    };
+    bootstrap(&db.options, &input(None, "a"), &quiet()).await.unwrap();
+    let open = stored().await;
+    assert_eq!(open.len(), 44);
+    let mut with_key = input(None, "a");
+    with_key.wrap_seed = Some(Arc::new(|text: &str| Ok(format!("kek1:test:{text}"))));
+    let done = bootstrap(&db.options, &with_key, &quiet()).await.unwrap();
+    let made: Vec<&str> =
+        done.iter().filter(|d| d.outcome == Outcome::Created).map(|d| d.operation.as_str()).collect();
+    assert_eq!(made, ["kek/AUTH_SECRET_SEED"]);
+    assert_eq!(stored().await, format!("kek1:test:{open}"));
+    bootstrap(&db.options, &with_key, &quiet()).await.unwrap();
+    assert_eq!(stored().await, format!("kek1:test:{open}"), "it is not encrypted twice");
 }

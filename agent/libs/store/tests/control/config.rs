@@ -78,7 +78,7 @@ async fn a_secret_reaches_its_readers_and_nothing_else() {
     let Some(db) = TestDatabase::start().await else { return };
     set(&db, "AUTH_SECRET_SEED", "hidden-value", false).await.unwrap();
     let mut conn = db.conn().await;
-    for (daemon, seen) in [("api", "hidden-value"), ("transfers", "hidden-value"), ("net", ""), ("ctl", "")] {
+    for (daemon, seen) in [("api", "hidden-value"), ("transfers", ""), ("net", ""), ("ctl", "")] {
         let reply = config::read(&mut conn, daemon).await.unwrap();
         let entry = reply.entries.iter().find(|entry| entry.key == "AUTH_SECRET_SEED").unwrap();
         assert_eq!((entry.value.as_str(), entry.secret), (seen, true), "{daemon}");

@@ -324,3 +324,24 @@ async fn a_node_shows_the_daemons_it_is_meant_to_run() {
     assert!(node.checkin_age_seconds.is_some_and(|age| age >= 0.0));
     assert_eq!(names(node), ["queues", "resources"]);
 }
+
+#[tokio::test]
+async fn a_second_node_is_refused_while_the_seed_is_stored_in_the_open() {
+    let Some(db) = TestDatabase::start().await else { return };
+    let set = |text: &'static str| {
+        let key = "INSERT INTO cluster_config (key_name, value_text, is_secret, version, updated_at, updated_by) \
+             VALUES ('AUTH_SECRET_SEED', ?, TRUE, 1, UTC_TIMESTAMP(6), 'test') \
+             ON DUPLICATE KEY UPDATE value_text = VALUES(value_text)";
+        sql(key).bind(text)
+    };
+    let mut conn = db.conn().await;
+    set("in the open").run(&mut conn).await.unwrap();
+    let first = NodeId::random();
+    register(&db, registration(first, "n1")).await.unwrap();
+    register(&db, registration(first, "n1")).await.unwrap();
+    let refused = register(&db, registration(NodeId::random(), "n2")).await.unwrap_err();
+    assert!(matches!(&refused, StoreError::Precondition { reason: "open-seed", .. }), "{refused}");
+    assert!(refused.to_string().contains("bootstrap-cluster"), "{refused}");
+    set("kek1:0123:text").run(&mut conn).await.unwrap();
+    register(&db, registration(NodeId::random(), "n2")).await.unwrap();
+}

@@ -157,6 +157,7 @@ async fn leases_are_renewed_for_their_writer_only() {
         node_uuid: world.node.to_string(),
         writing: vec![mine.to_string(), stranger.to_string()],
         holders: vec![],
+        ..RenewLeasesRequest::default()
     };
     let reply = world
         .run(move |conn, _| {

@@ -174,10 +174,13 @@ async fn disks_that_waited_get_the_blob_and_keep_it() {
 }
 
 #[tokio::test]
-async fn a_fetch_needs_a_node_with_a_store() {
+async fn a_fetch_needs_a_node_with_a_store_that_takes_work() {
     let Some(world) = World::start().await else { return };
-    world.execute(sql("DELETE FROM node_daemons")).await;
-    let refused = request(&world, "a", URL).await;
-    assert!(matches!(refused, Err(StoreError::Precondition { reason: "no-store", .. })));
+    // First a host of the API alone is left, then none at all.
+    for daemon in ["queues", "transfers"] {
+        world.execute(sql("DELETE FROM node_daemons WHERE daemon = ?").bind(daemon)).await;
+        let refused = request(&world, "a", URL).await;
+        assert!(matches!(refused, Err(StoreError::Precondition { reason: "no-store", .. })));
+    }
     assert_eq!(world.number("SELECT COUNT(*) FROM artifacts").await, 0);
 }

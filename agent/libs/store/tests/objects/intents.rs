@@ -1,15 +1,16 @@
 //! Intents of two nodes, render claims and carriers.
 
-use sf_model::{ClaimToken, IncarnationId, NodeId};
+use sf_model::{ClaimToken, IncarnationId, InstanceId, NodeId};
 use sf_protos::net_privexec::{NetworkIntent, Presence};
 use sf_protos::networks::{
     ClaimRendersReply, ClaimRendersRequest, GetHostIntentRequest, GetNetworkIntentRequest,
-    ListNodeIntentsRequest, RenewCarrierSessionReply, RenewCarrierSessionRequest, ReportRenderReply,
+    ListNodeIntentsRequest, Network, RenewCarrierSessionReply, RenewCarrierSessionRequest, ReportRenderReply,
     ReportRenderRequest,
 };
-use sf_store::networks;
+use sf_protos::nodes::RegisterNodeRequest;
 use sf_store::sql::sql;
 use sf_store::{StoreError, StoreResult};
+use sf_store::{networks, nodes};
 
 use super::world::{World, spec};
 
@@ -72,6 +73,16 @@ async fn report(
         .await
 }
 
+/// A network that is rendered on its carrier, and an instance of it on another node.
+async fn with_neighbour(world: &World) -> (Network, NodeId, InstanceId) {
+    let network = world.ready_network("a", "web", "10.0.0.0/24").await;
+    let other = NodeId::random();
+    world.add_node(other, "two", "10.200.0.2").await;
+    let there = world.instance_on("a", "there", other).await;
+    world.attach(there, "a", vec![spec("web")]).await.unwrap();
+    (network, other, there)
+}
+
 #[tokio::test]
 async fn an_intent_is_complete_on_the_carrier_and_bare_elsewhere() {
     let Some(world) = World::start().await else { return };
@@ -123,13 +134,40 @@ async fn an_intent_is_complete_on_the_carrier_and_bare_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_node_that_moves_on_the_mesh_is_rendered_anew_by_everybody() {
+    let Some(world) = World::start().await else { return };
+    let (network, other, _) = with_neighbour(&world).await;
+    let before = intent(&world, &network.uuid, world.node).await;
+    for _ in 0..2 {
+        let request = RegisterNodeRequest {
+            node_uuid: other.to_string(),
+            name: "two".to_owned(),
+            mesh_ip: "10.200.0.22".to_owned(),
+            release: "0.1".to_owned(),
+            is_hypervisor: true,
+            ..RegisterNodeRequest::default()
+        };
+        world
+            .run(move |conn, ctx| {
+                let request = request.clone();
+                Box::pin(async move { nodes::register(conn, ctx, &request).await })
+            })
+            .await
+            .unwrap();
+    }
+    let after = intent(&world, &network.uuid, world.node).await;
+    assert_eq!(after.peers[0].mesh_ip, "10.200.0.22");
+    assert_eq!(after.generation, before.generation + 1, "once, however often it registers");
+    for node in [world.node, other] {
+        let claims = claim(&world, node, IncarnationId::random(), ClaimToken::random()).await.claims;
+        assert_eq!(claims[0].min_generation, after.generation);
+    }
+}
+
+#[tokio::test]
 async fn a_node_is_told_to_remove_what_it_no_longer_has_a_part_in() {
     let Some(world) = World::start().await else { return };
-    let network = world.ready_network("a", "web", "10.0.0.0/24").await;
-    let other = NodeId::random();
-    world.add_node(other, "two", "10.200.0.2").await;
-    let there = world.instance_on("a", "there", other).await;
-    world.attach(there, "a", vec![spec("web")]).await.unwrap();
+    let (network, other, there) = with_neighbour(&world).await;
     world.report(&network.uuid, other, 2, "present").await;
     world.detach(there).await;
     assert_eq!(intent(&world, &network.uuid, other).await.presence(), Presence::Absent);

@@ -13,6 +13,7 @@ mod lists;
 mod metadata;
 mod namespaces;
 mod networks;
+mod transfers;
 mod uploads;
 mod visibility;
 mod world;

@@ -93,12 +93,11 @@ impl World {
             .bind(mesh_ip),
         )
         .await;
-        self.execute(
-            sql("INSERT INTO node_daemons (node_uuid, daemon, state, incarnation, pid, `release`, started_at, updated_at) \
-                 VALUES (?, 'sf-transfers', 'running', UUID(), 1, '0.1', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))")
-            .bind(node),
-        )
-        .await;
+        for daemon in ["transfers", "queues"] {
+            let insert = "INSERT INTO node_daemons (node_uuid, daemon, enabled, state, incarnation, pid, `release`, \
+                 started_at, updated_at) VALUES (?, ?, TRUE, 'running', UUID(), 1, '0.1', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))";
+            self.execute(sql(insert).bind(node).bind(daemon)).await;
+        }
     }
 
     /// Gives a node a carrier session that outlives the test.

@@ -45,7 +45,7 @@ pub async fn handle(call: Call, request: Ping) -> ApiResult {
     let carrier = network.carrier_node_name.clone().unwrap_or_default();
     let address = network.carrier_mesh_ip.as_deref().and_then(|ip| ip.parse().ok());
     let place = Place { address: address.ok_or_else(|| no_answer(&carrier))?, name: carrier };
-    let channel = call.api.nodes.channel(&place, call.api.daemon.config.net_rpc_port)?;
+    let channel = call.api.nodes.channel(&call.api, &place, call.api.daemon.config.net_rpc_port)?;
     let ping = PingRequest { network_uuid: network.uuid, address: request.address.to_string() };
     let output =
         NetNodeClient::new(channel).ping(ping).await.map_err(|status| refused(&status, &place.name))?;

@@ -23,6 +23,9 @@ test-system: ## life, outage and restart of a whole standalone cloud
 test-kill: ## the agent is killed at 50 random moments while instances come and go
 	@scripts/test.sh kill
 
+test-nodes: ## three complete nodes on one machine: carrier, two hypervisors, guests that reach each other
+	@scripts/test.sh nodes
+
 test-conformance: ## the released client against a running cloud
 	@scripts/test.sh conformance
 
@@ -59,4 +62,4 @@ bench: ## the figures of the benchmark programs, as a table and as JSON
 lint: ## formatting, clippy, floors, sizes, duplicates, licences
 	@scripts/test.sh lint
 
-.PHONY: help quickstart quickstart-down test test-rust test-system test-kill test-conformance test-quickstart test-modules test-role-static test-role test-cluster test-check test-preflight test-drain test-fresh bench lint
+.PHONY: help quickstart quickstart-down test test-rust test-system test-kill test-nodes test-conformance test-quickstart test-modules test-role-static test-role test-cluster test-check test-preflight test-drain test-fresh bench lint

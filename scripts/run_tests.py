@@ -160,6 +160,11 @@ def kill(totals):
     pytest(totals, {"SF_NODE": str(binary())}, "tests/system/test_kill.py")
 
 
+def nodes(totals):
+    """Three nodes, each in a network namespace of its own, joined by a switch."""
+    pytest(totals, {"SF_NODE": str(binary())}, "tests/nodes")
+
+
 def quickstart(totals):
     """With the agent that the other stages test: `make quickstart` itself builds for speed, which takes its time."""
     status = run(["scripts/test-quickstart.sh"], env={"SF_BINARY": str(binary())})
@@ -226,7 +231,7 @@ def drain(totals):
 
 
 ALL = (
-    lint, rust, role_static, conformance, system, kill, quickstart, modules, role, cluster, check, preflight, drain,
+    lint, rust, role_static, conformance, system, kill, nodes, quickstart, modules, role, cluster, check, preflight, drain,
 )
 STAGES = {stage.__name__.replace("_", "-"): stage for stage in ALL}
 

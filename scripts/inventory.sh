@@ -10,7 +10,7 @@ for cmdline in /proc/[0-9]*/cmdline; do
     pid=${cmdline#/proc/}
     pid=${pid%/cmdline}
     [ "$pid" = $$ ] && continue
-    words=$(tr '\0' ' ' <"$cmdline" 2>/dev/null) || continue
+    words=$({ tr '\0' ' ' <"$cmdline"; } 2>/dev/null) || continue
     case "$words" in
     *inventory.sh*) ;;
     *"$data/"* | *"$data "*) echo "process ${words%% *}" ;;

@@ -47,8 +47,9 @@ class Churn:
             # The agent was killed under the request: what was not acknowledged does not count.
             pass
         except apiclient.APIException as error:
-            # An instance that goes away refuses metadata, and an agent that ends says 503; nothing else is an excuse.
-            if error.status_code >= 500 and error.status_code != 503:
+            # An instance that goes away refuses metadata, an agent that ends says 503, a full node 507; nothing else is an
+            # excuse.
+            if error.status_code >= 500 and error.status_code not in (503, 507):
                 self.failure = error
 
 

@@ -90,6 +90,7 @@ async fn start(
             }
             let database = loaded.config;
             let host = host(name, config, shutdown)?;
+            host.serve_metrics(name).await?;
             let outcome = run(host.clone(), Arc::new(database)).await;
             notify::stopping();
             host.finish().await;

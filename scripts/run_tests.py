@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Runs stages of tests and adds up what they say.
 
-Every stage prints its own output. The last line is `<n> passed, <n> failed, <n> skipped`; the reason of every skip stands
-above it. The exit status is 0 exactly when nothing failed.
+Every stage prints its own output. What failed is told again at the end, with the last lines of what it said. The last line
+is `<n> passed, <n> failed, <n> skipped`; the reason of every skip stands above it. The exit status is 0 exactly when nothing
+failed.
 """
 
+import collections
 import os
 import re
 import signal
@@ -17,6 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # What the last lines of a command may take to arrive after its end.
 GRACE_SECONDS = 10
+# How much of a failed command is told again at the end.
+REPORT_LINES = 60
 EVERYTHING = ["--workspace", "--all-targets", "--all-features", "--locked"]
 CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
 PYTEST_RESULT = re.compile(r"(\d+) (passed|failed|error|errors|skipped)\b")
@@ -29,17 +33,63 @@ class Totals:
         self.failed = 0
         self.skips = []
         self.times = []
+        self.failures = []
 
-    def check(self, name, ok):
+    def check(self, name, ok, said=()):
         """Counts one check that is not a test of a test runner."""
         self.passed += ok
         self.failed += not ok
         print(f"{'ok' if ok else 'FAILED'}: {name}", flush=True)
+        if not ok:
+            self.failures.append([name, *said])
+
+
+class Tail:
+    """The last lines that a command printed, for the report at the end."""
+
+    def __init__(self):
+        self.lines = collections.deque(maxlen=REPORT_LINES)
+
+    def __call__(self, line):
+        self.lines.append(line)
+
+
+class Libtest:
+    """What the harness of Rust's tests prints: results, skips and failures; output of tests that passed is not shown."""
+
+    def __init__(self, totals):
+        self.totals = totals
+        self.seen = False
+        self.section = None
+        self.failed = []
+
+    def show(self, line):
+        """Whether a line is worth showing, after it was counted."""
+        if match := CARGO_RESULT.match(line):
+            self.seen = True
+            self.totals.passed += int(match[1])
+            self.totals.failed += int(match[2])
+            if int(match[3]):
+                self.totals.skips.append(f"{match[3]} tests marked as ignored")
+            if self.failed:
+                self.totals.failures.append(self.failed)
+            self.section, self.failed = None, []
+            return True
+        if line in ("successes:", "failures:"):
+            self.section = line
+        elif match := SKIPPED.match(line):
+            # A test that could not run says so and returns; cargo counts it as passed.
+            self.totals.passed -= 1
+            self.totals.skips.append(match[1])
+        elif self.section == "failures:":
+            self.failed.append(line)
+        return self.section != "successes:"
 
 
 def run(command, on_line=None, env=None):
     """Runs a command, shows its output while it comes, and answers its exit status.
 
+    `on_line` sees every line first; a line for which it answers `False` is not shown.
     A process that a failed test left behind keeps the output open: it is ended, and makes the command a failed one.
     """
     process = subprocess.Popen(
@@ -49,9 +99,8 @@ def run(command, on_line=None, env=None):
 
     def show():
         for line in process.stdout:
-            print(line, end="", flush=True)
-            if on_line:
-                on_line(line.rstrip("\n"))
+            if on_line is None or on_line(line.rstrip("\n")) is not False:
+                print(line, end="", flush=True)
 
     reader = threading.Thread(target=show)
     reader.start()
@@ -79,7 +128,8 @@ def lint(totals):
         "README length": ["bash", "-c", "test $(wc -l <README.md) -le 150"],
     }
     for name, command in checks.items():
-        totals.check(name, run(command) == 0)
+        tail = Tail()
+        totals.check(name, run(command, tail) == 0, tail.lines)
     if not have("cargo-deny"):
         print("installing cargo-deny", flush=True)
         run(["cargo", "install", "--quiet", "--locked", "cargo-deny"])
@@ -90,25 +140,18 @@ def lint(totals):
 
 
 def rust(totals):
-    seen = {"tests": False}
+    libtest, tail = Libtest(totals), Tail()
 
     def on_line(line):
-        if match := CARGO_RESULT.match(line):
-            seen["tests"] = True
-            totals.passed += int(match[1])
-            totals.failed += int(match[2])
-            if int(match[3]):
-                totals.skips.append(f"{match[3]} tests marked as ignored")
-        elif match := SKIPPED.match(line):
-            # A test that could not run says so and returns; cargo counts it as passed.
-            totals.passed -= 1
-            totals.skips.append(match[1])
+        tail(line)
+        return libtest.show(line)
 
+    failed = totals.failed
     status = run(
         ["cargo", "test", "--workspace", "--locked", "--no-fail-fast", "--all-features", "--", "--show-output"], on_line
     )
-    if status != 0 and totals.failed == 0 or not seen["tests"]:
-        totals.check("cargo test", False)
+    if status != 0 and totals.failed == failed or not libtest.seen:
+        totals.check("cargo test", False, tail.lines)
 
 
 def venv(kind):
@@ -119,8 +162,11 @@ def venv(kind):
 
 def pytest(totals, env, *paths, kind="test"):
     counted = {"passed": 0, "failed": 0}
+    report = []
 
     def on_line(line):
+        if report or re.match(r"^=+ (FAILURES|ERRORS) =+$", line):
+            report.append(line)
         if line.startswith("SKIPPED"):
             totals.skips.append(line)
         elif re.match(r"^=+ .*\b(passed|failed|error|skipped)\b.* in ", line):
@@ -136,7 +182,9 @@ def pytest(totals, env, *paths, kind="test"):
     status = run([f"{place}/bin/pytest", "-p", "no:cacheprovider", "-v", "-rs", *paths], on_line, env)
     totals.passed += counted["passed"]
     totals.failed += counted["failed"]
-    if status != 0 and counted["failed"] == 0:
+    if counted["failed"]:
+        totals.failures.append(report[-REPORT_LINES:])
+    elif status != 0:
         totals.check(f"pytest {' '.join(paths)}", False)
 
 
@@ -167,8 +215,9 @@ def nodes(totals):
 
 def quickstart(totals):
     """With the agent that the other stages test: `make quickstart` itself builds for speed, which takes its time."""
-    status = run(["scripts/test-quickstart.sh"], env={"SF_BINARY": str(binary())})
-    totals.check("quickstart and quickstart-down", status == 0)
+    tail = Tail()
+    status = run(["scripts/test-quickstart.sh"], tail, {"SF_BINARY": str(binary())})
+    totals.check("quickstart and quickstart-down", status == 0, tail.lines)
 
 
 def modules(totals):
@@ -178,35 +227,42 @@ def modules(totals):
 
 def role_static(totals):
     """The collection without a host: style, declarations, archive, what it renders."""
+    tail = Tail()
+
     def on_line(line):
+        tail(line)
         if gate := re.match(r"^(ok|FAILED): ", line):
             totals.passed += gate[1] == "ok"
             totals.failed += gate[1] == "FAILED"
+            if gate[1] == "FAILED":
+                totals.failures.append(list(tail.lines))
         elif match := SKIPPED.match(line):
             totals.skips.append(match[1])
 
     failed = totals.failed
     status = run([f"{venv('ansible')}/bin/python", "scripts/lint/collection"], on_line, {"SF_NODE": str(binary())})
     if status != 0 and totals.failed == failed:
-        totals.check("gates of the collection", False)
+        totals.check("gates of the collection", False, tail.lines)
 
 
 def scenario(totals, name):
     """One scenario of molecule/: each of its actions counts as a check."""
     actions = {"passed": 0, "failed": 0}
+    tail = Tail()
 
     def on_line(line):
+        tail(line)
         if match := re.search(rf"\[{name} > (\w+)\] Executed: (Successful|Failed)", line):
             ok = match[2] == "Successful"
             actions["passed" if ok else "failed"] += 1
-            totals.check(f"scenario {name}, {match[1]}", ok)
+            totals.check(f"scenario {name}, {match[1]}", ok, tail.lines)
         elif line.startswith("FAILED: "):
             actions["failed"] += 1
-            totals.check(line.removeprefix("FAILED: "), False)
+            totals.check(line.removeprefix("FAILED: "), False, tail.lines)
 
     status = run(["molecule/shared/run.sh", name], on_line, {"SF_NODE": str(binary())})
     if status != 0 and not actions["failed"] or not actions["passed"]:
-        totals.check(f"scenario {name}", False)
+        totals.check(f"scenario {name}", False, tail.lines)
 
 
 def role(totals):
@@ -243,6 +299,9 @@ def main(names):
         before = time.monotonic()
         STAGES[name](totals)
         totals.times.append(f"{name} {time.monotonic() - before:.0f} s")
+    for failure in totals.failures:
+        print("\n--- failed " + "-" * 67)
+        print("\n".join(failure))
     print("\nstages: " + ", ".join(totals.times))
     for reason in totals.skips:
         print(f"skipped: {reason}")

@@ -46,7 +46,7 @@ pub struct Input {
 }
 
 /// What the operator decided.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Guests may run without KVM.
@@ -89,15 +89,41 @@ impl Default for Settings {
 }
 
 /// Certificates of the mesh, on this host.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsFiles {
     /// Who signs.
-    pub ca: PathBuf,
+    pub ca: Pem,
     /// The host's own.
-    pub cert: PathBuf,
+    pub cert: Pem,
     /// Its key.
-    pub key: PathBuf,
+    pub key: Pem,
+}
+
+/// Something in PEM: a file of this host, or the text itself where it is not there yet.
+#[derive(Debug)]
+pub enum Pem {
+    /// Where it is.
+    File(PathBuf),
+    /// What it is.
+    Text(Secret<String>),
+}
+
+impl<'de> Deserialize<'de> for Pem {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = String::deserialize(deserializer)?;
+        let is_text = value.contains("-----BEGIN ");
+        Ok(if is_text { Self::Text(Secret::new(value)) } else { Self::File(value.into()) })
+    }
+}
+
+impl std::fmt::Display for Pem {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(formatter),
+            Self::Text(_) => formatter.write_str("of the controller"),
+        }
+    }
 }
 
 /// The same as it is written.
@@ -175,12 +201,15 @@ mod tests {
     fn what_the_role_sends_is_understood() {
         let text = r#"{"node": {"node_mesh_ip": "10.0.0.1", "mariadb_gateway_hosts": ["10.0.0.1:13005"], "api_port": 13000},
             "database": {"mariadb_host": "db", "mariadb_password": "hush"}, "roles": ["database"], "daemons": ["database", "sf-api"],
-            "settings": {"min_mesh_mtu": 1400, "floating_network": "192.168.20.0/24"}}"#;
+            "settings": {"min_mesh_mtu": 1400, "floating_network": "192.168.20.0/24",
+                "tls": {"ca": "/ca", "cert": "/cert", "key": "-----BEGIN PRIVATE KEY-----\nhush"}}}"#;
         let input = Input::parse(text).unwrap();
         assert_eq!(input.password.as_ref().map(|secret| secret.expose().as_str()), Some("hush"));
         assert_eq!(input.daemons, [DaemonName::Database, DaemonName::Api]);
         assert!(input.is(Role::Database) && !input.is(Role::Network) && !input.multi);
         assert_eq!((input.settings.min_mesh_mtu, input.settings.timeout), (1400, 60));
+        let files = input.settings.tls.as_ref().map(|files| (files.ca.to_string(), files.key.to_string()));
+        assert_eq!(files, Some(("/ca".to_owned(), "of the controller".to_owned())));
         assert!(!format!("{input:?}").contains("hush"));
     }
 

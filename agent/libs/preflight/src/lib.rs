@@ -6,13 +6,14 @@
 mod checks;
 mod finding;
 mod input;
+mod pem;
 mod run;
 mod subject;
 pub mod system;
 
 pub use checks::{CHECKS, Check};
 pub use finding::{Finding, Level};
-pub use input::{Input, InputError, Settings, TlsFiles};
+pub use input::{Input, InputError, Pem, Settings, TlsFiles};
 pub use run::run;
 pub use subject::{ClusterFacts, DatabaseState, GatewayState, Probes, Subject, VirtState};
 pub use system::System;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::{FileSystem, Interface, Listener, System};
 use crate::input::Input;
@@ -18,6 +19,7 @@ pub(crate) struct FakeSystem {
     pub(crate) direct_io: bool,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) sockets: Vec<PathBuf>,
+    pub(crate) now: SystemTime,
 }
 
 impl Default for FakeSystem {
@@ -54,6 +56,7 @@ impl Default for FakeSystem {
             direct_io: true,
             listeners: Vec::new(),
             sockets: vec!["/run/libvirt/libvirt-sock".into(), "/usr/share/qemu/firmware".into()],
+            now: SystemTime::UNIX_EPOCH,
         }
     }
 }
@@ -93,6 +96,10 @@ impl System for FakeSystem {
 
     fn exists(&self, path: &Path) -> bool {
         self.sockets.iter().any(|known| known == path) || self.files.contains_key(path)
+    }
+
+    fn now(&self) -> SystemTime {
+        self.now
     }
 }
 

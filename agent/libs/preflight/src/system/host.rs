@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
 use nix::fcntl::{OFlag, open};
 use nix::ifaddrs::getifaddrs;
@@ -86,6 +87,10 @@ impl System for RealSystem {
 
     fn exists(&self, path: &Path) -> bool {
         path.exists()
+    }
+
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
     }
 }
 

@@ -8,6 +8,7 @@ mod listeners;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 pub use host::RealSystem;
 pub use listeners::Listener;
@@ -77,4 +78,6 @@ pub trait System: Send + Sync {
     fn connects(&self, socket: &Path) -> io::Result<()>;
     /// Whether a path exists.
     fn exists(&self, path: &Path) -> bool;
+    /// What its clock says.
+    fn now(&self) -> SystemTime;
 }

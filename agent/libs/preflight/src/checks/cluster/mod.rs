@@ -1,5 +1,6 @@
 //! What the host meets of its cluster.
 
+mod identity;
 mod joining;
 mod reaching;
 mod tls;

@@ -55,6 +55,26 @@ impl Call {
         Ok(list.into_vec())
     }
 
+    /// Repeats a call that acts on the next few of many, until it says that none are left. Few at a time, because one
+    /// transaction over a whole tenant would hold its locks too long; what was done stays done when a later call fails.
+    ///
+    /// # Errors
+    /// Those of [`Call::tier`].
+    pub async fn until_none_left<R: Rpc, T>(
+        &self,
+        request: impl Fn() -> R,
+        split: impl Fn(R::Reply) -> (Vec<T>, bool),
+    ) -> Result<Vec<T>, ApiError> {
+        let mut done = Vec::new();
+        loop {
+            let (some, more) = split(self.tier(request()).await?);
+            done.extend(some);
+            if !more {
+                return Ok(done);
+            }
+        }
+    }
+
     /// The cluster's configuration now.
     pub fn cluster(&self) -> Arc<ClusterConfig> {
         self.api.daemon.cluster.current()

@@ -19,8 +19,13 @@ pub struct Page {
 impl Page {
     /// Reads the request; absent means the first full page.
     pub fn new(request: Option<PageRequest>) -> Self {
+        Self::up_to(MAX_PAGE, request)
+    }
+
+    /// As [`Page::new`], for rows that cost more than reading them.
+    pub fn up_to(most: u32, request: Option<PageRequest>) -> Self {
         let request = request.unwrap_or_default();
-        let limit = if request.limit == 0 { MAX_PAGE } else { request.limit.min(MAX_PAGE) };
+        let limit = if request.limit == 0 { most } else { request.limit.min(most) };
         Self { limit, token: request.token.filter(|token| !token.is_empty()) }
     }
 

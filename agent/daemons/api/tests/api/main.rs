@@ -11,6 +11,7 @@ mod admission;
 mod answer;
 mod bad_input;
 mod edge;
+mod emptying;
 mod isolation;
 mod keys;
 mod requests;

@@ -16,6 +16,9 @@ use crate::metadata;
 use crate::references::{self, ReferenceKind};
 use crate::sql::sql;
 
+/// Artifacts of one call of [`delete_all`].
+const CHUNK: usize = 50;
+
 /// Deletes an artifact; by UUID, deleting it again answers the same.
 ///
 /// # Errors
@@ -31,7 +34,7 @@ pub async fn delete(
     Ok(DeleteArtifactReply { artifact: Some(view::one(conn, &viewer, id).await?) })
 }
 
-/// Deletes every artifact of a namespace.
+/// Deletes the next artifacts of a namespace.
 ///
 /// # Errors
 /// Those of the database.
@@ -40,28 +43,35 @@ pub async fn delete_all(
     ctx: &TxContext,
     request: &DeleteNamespaceArtifactsRequest,
 ) -> StoreResult<DeleteNamespaceArtifactsReply> {
-    let deleted = delete_all_of(conn, ctx, &request.namespace).await?;
-    Ok(DeleteNamespaceArtifactsReply { artifact_uuids: deleted.iter().map(ToString::to_string).collect() })
+    let (deleted, more) = delete_next_of(conn, ctx, &request.namespace).await?;
+    Ok(DeleteNamespaceArtifactsReply {
+        artifact_uuids: deleted.into_iter().map(String::from).collect(),
+        more,
+    })
 }
 
-/// As [`delete_all`], inside another transaction.
+/// As [`delete_all`], inside another transaction; whether there are more.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn delete_all_of(
+pub async fn delete_next_of(
     conn: &mut Conn,
     ctx: &TxContext,
     namespace: &str,
-) -> StoreResult<Vec<ArtifactId>> {
-    let all: Vec<ArtifactId> =
-        sql("SELECT uuid AS value FROM artifacts WHERE namespace = ? AND state <> 'deleted' ORDER BY uuid LIMIT 5000")
-            .bind(namespace)
-            .values(conn)
-            .await?;
-    for artifact in &all {
+) -> StoreResult<(Vec<ArtifactId>, bool)> {
+    // Locked together: one after the other they would be locked behind the blobs of those before.
+    let mut next: Vec<ArtifactId> = sql("SELECT uuid AS value FROM artifacts \
+         WHERE namespace = ? AND state <> 'deleted' ORDER BY uuid LIMIT ? FOR UPDATE")
+    .bind(namespace)
+    .bind(u64::try_from(CHUNK + 1).unwrap_or(u64::MAX))
+    .values(conn)
+    .await?;
+    let more = next.len() > CHUNK;
+    next.truncate(CHUNK);
+    for artifact in &next {
         delete_one(conn, ctx, *artifact).await?;
     }
-    Ok(all)
+    Ok((next, more))
 }
 
 /// Deletes one artifact whose ownership has been decided. Its versions stay on record until the row goes.

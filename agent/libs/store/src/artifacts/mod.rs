@@ -15,7 +15,7 @@ mod view;
 pub use bases::resolve_bases;
 pub use change::{add_version_call, delete_version, set_max_versions, set_shared};
 pub use complete::complete_fetch;
-pub use delete::{delete, delete_all, delete_all_of, delete_one, hard_delete};
+pub use delete::{delete, delete_all, delete_next_of, delete_one, hard_delete};
 pub use fetch::{NO_STORE, ensure_for_fetch, fetch_node, request_fetch};
 pub use flight::{begin_fetch, renew_flights};
 pub(crate) use hold::{Held, NewArtifact, take_for_writing};

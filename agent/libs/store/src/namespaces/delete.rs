@@ -19,7 +19,8 @@ rows! {
     }
 }
 
-/// Deletes a namespace that has no live instances and networks; everything else of it goes in the same transaction.
+/// Deletes a namespace that has no live instances and networks. Its artifacts go first, some in each call; the call that
+/// finds no more ends the namespace with everything else of it.
 ///
 /// # Errors
 /// [`StoreError::Missing`]; [`StoreError::Refused`] for `system`; a precondition `namespace-in-use` with counts.
@@ -34,12 +35,9 @@ pub async fn delete(
         return Err(StoreError::Refused { reason: SYSTEM_NAMESPACE_FIXED, message });
     }
     // The lock on this row keeps creators out: each of them holds it in share mode.
-    let deleted = sql("UPDATE namespaces SET state = 'deleted', state_changed_at = UTC_TIMESTAMP(6), \
-         row_version = row_version + 1 WHERE name = ? AND state = 'created'")
-    .bind(name)
-    .run(conn)
-    .await?;
-    if deleted == 0 {
+    let state: Option<String> =
+        sql("SELECT state AS value FROM namespaces WHERE name = ? FOR UPDATE").bind(name).value(conn).await?;
+    if state.as_deref() != Some("created") {
         return Err(missing(name));
     }
     let left: Option<Remaining> = sql("SELECT \
@@ -58,7 +56,15 @@ pub async fn delete(
             .with("instances", left.instances)
             .with("networks", left.networks));
     }
-    artifacts::delete_all_of(conn, ctx, name).await?;
+    let (_, more) = artifacts::delete_next_of(conn, ctx, name).await?;
+    if more {
+        return Ok(DeleteNamespaceReply { more });
+    }
+    sql("UPDATE namespaces SET state = 'deleted', state_changed_at = UTC_TIMESTAMP(6), \
+         row_version = row_version + 1 WHERE name = ?")
+    .bind(name)
+    .run(conn)
+    .await?;
     sql("DELETE FROM namespace_trusts WHERE namespace = ? OR trusted = ?")
         .bind(name)
         .bind(name)
@@ -71,5 +77,5 @@ pub async fn delete(
             .await?;
     keys::retire(conn, &live).await?;
     ctx.event(EventType::Audit, "namespace deleted", &[object(name)]);
-    Ok(DeleteNamespaceReply {})
+    Ok(DeleteNamespaceReply { more: false })
 }

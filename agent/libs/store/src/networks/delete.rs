@@ -7,7 +7,7 @@ use sf_model::{NetworkId, ObjectType, OperationId};
 use sf_protos::common::OperationHandle;
 use sf_protos::networks::{
     DeleteAllNetworksReply, DeleteAllNetworksRequest, DeleteNetworkReply, DeleteNetworkRequest,
-    DeletedNetwork,
+    NetworkDeletion,
 };
 
 use super::{FLOATING_FIXED, Held, finish, live_interfaces, lock, object, render, view};
@@ -16,11 +16,14 @@ use crate::context::TxContext;
 use crate::error::{StoreError, StoreResult, reason};
 use crate::lookup::Viewer;
 use crate::operations::{self, EnqueueOperation};
+use crate::page::Page;
 use crate::sql::sql;
 use crate::wire::from_row;
 
 /// Seconds in which a network must be empty and gone.
 const DELETE_DEADLINE: u32 = 3600;
+/// Networks of one call of [`delete_all`]. Each takes some twenty statements, and all of them stay locked to the end.
+const CHUNK: u32 = 25;
 
 /// Begins the deletion of a network; a second call answers the handle of the first.
 ///
@@ -42,7 +45,7 @@ pub async fn delete(
     Ok(DeleteNetworkReply { network_uuid: id.to_string(), operation: Some(handle(operation)) })
 }
 
-/// Begins the deletion of every network of a namespace; those in use are named and stay.
+/// Begins the deletion of the next networks of a namespace; those in use are named and stay.
 ///
 /// # Errors
 /// Those of the database.
@@ -51,27 +54,21 @@ pub async fn delete_all(
     ctx: &TxContext,
     request: &DeleteAllNetworksRequest,
 ) -> StoreResult<DeleteAllNetworksReply> {
-    let all: Vec<NetworkId> =
-        sql("SELECT uuid AS value FROM networks WHERE namespace = ? AND state <> 'deleted' ORDER BY uuid LIMIT 5000")
-            .bind(&request.namespace)
-            .values(conn)
-            .await?;
-    let mut reply = DeleteAllNetworksReply::default();
-    for network in all {
-        match begin(conn, ctx, network).await {
-            Ok(operation) => reply.deleted.push(DeletedNetwork {
-                network_uuid: network.to_string(),
-                operation: Some(handle(operation)),
-            }),
-            Err(StoreError::Precondition { reason: reason::IN_USE, .. }) => {
-                reply.unable.push(network.to_string());
-            }
-            // Gone between the two statements.
-            Err(StoreError::Missing { .. }) => {}
+    let page = Page::up_to(CHUNK, request.page.clone());
+    let next = sql("SELECT uuid AS value FROM networks WHERE namespace = ? AND state <> 'deleted'");
+    // Locked together: one after the other they would be locked behind the operations of those before.
+    let found = page.by_key(next.bind(&request.namespace), "uuid").push(" FOR UPDATE").values(conn).await?;
+    let (found, info) = page.cut(found, NetworkId::to_string);
+    let mut networks = Vec::with_capacity(found.len());
+    for network in found {
+        let operation = match begin(conn, ctx, network).await {
+            Ok(operation) => Some(handle(operation)),
+            Err(StoreError::Precondition { reason: reason::IN_USE, .. }) => None,
             Err(other) => return Err(other),
-        }
+        };
+        networks.push(NetworkDeletion { network_uuid: network.to_string(), operation });
     }
-    Ok(reply)
+    Ok(DeleteAllNetworksReply { networks, page: Some(info) })
 }
 
 async fn begin(conn: &mut Conn, ctx: &TxContext, network: NetworkId) -> StoreResult<OperationId> {

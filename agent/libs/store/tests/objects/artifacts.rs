@@ -2,8 +2,8 @@
 
 use sf_model::ArtifactId;
 use sf_protos::artifacts::{
-    Artifact, DeleteArtifactRequest, DeleteArtifactVersionRequest, GetArtifactRequest, SetMaxVersionsRequest,
-    SetSharedRequest,
+    Artifact, DeleteArtifactRequest, DeleteArtifactVersionRequest, DeleteNamespaceArtifactsRequest,
+    GetArtifactRequest, SetMaxVersionsRequest, SetSharedRequest,
 };
 use sf_store::{StoreError, StoreResult, artifacts};
 
@@ -128,6 +128,33 @@ async fn deleting_by_uuid_twice_answers_the_same() {
         assert_eq!(reply.artifact.unwrap().state.unwrap().state, "deleted");
     }
     assert_eq!(world.number("SELECT COUNT(*) FROM blob_references WHERE kind = 'artifact_index'").await, 0);
+}
+
+#[tokio::test]
+async fn bulk_delete_takes_the_next_few_until_none_are_left() {
+    let Some(world) = World::start().await else { return };
+    world.many_artifacts("a", 120).await;
+    world.many_artifacts("b", 1).await;
+    let mut deleted = std::collections::BTreeSet::new();
+    let mut sizes = Vec::new();
+    loop {
+        let request = DeleteNamespaceArtifactsRequest {
+            namespace: "a".to_owned(),
+            ..DeleteNamespaceArtifactsRequest::default()
+        };
+        let work = world.run(move |conn, ctx| {
+            let request = request.clone();
+            Box::pin(async move { artifacts::delete_all(conn, ctx, &request).await })
+        });
+        let reply = work.await.unwrap();
+        sizes.push(reply.artifact_uuids.len());
+        deleted.extend(reply.artifact_uuids);
+        if !reply.more {
+            break;
+        }
+    }
+    assert_eq!((sizes, deleted.len()), (vec![50, 50, 20], 120));
+    assert_eq!(world.number("SELECT COUNT(*) FROM artifacts WHERE state <> 'deleted'").await, 1);
 }
 
 #[tokio::test]

@@ -46,7 +46,8 @@ async fn candidates(world: &World, namespace: &str, digest: Option<&str>) -> Vec
     found.into_iter().map(|c| c.key_name).collect()
 }
 
-async fn delete(world: &World, name: &str) -> StoreResult<()> {
+/// Whether it must be asked for again.
+async fn delete(world: &World, name: &str) -> StoreResult<bool> {
     let request = DeleteNamespaceRequest { name: name.to_owned(), ..DeleteNamespaceRequest::default() };
     world
         .run(move |conn, ctx| {
@@ -54,7 +55,7 @@ async fn delete(world: &World, name: &str) -> StoreResult<()> {
             Box::pin(async move { namespaces::delete(conn, ctx, &request).await })
         })
         .await
-        .map(|_| ())
+        .map(|reply| reply.more)
 }
 
 async fn seen(world: &World, viewer: &str, name: &str) -> StoreResult<sf_protos::namespaces::Namespace> {
@@ -275,4 +276,24 @@ async fn expired_keys_are_reaped_after_their_grace() {
         .await;
     assert_eq!(reap().await.unwrap().deleted, 1);
     put(&world, "a", key("k", "supplied", "v"), false).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_namespace_stays_until_the_last_of_its_artifacts_is_gone() {
+    let Some(world) = World::start().await else { return };
+    world.many_artifacts("a", 120).await;
+    let live = "SELECT COUNT(*) FROM artifacts WHERE state <> 'deleted'";
+    for left in [70, 20] {
+        assert!(delete(&world, "a").await.unwrap());
+        assert_eq!(world.number(live).await, left);
+        assert_eq!(seen(&world, "a", "a").await.unwrap().state.unwrap().state, "created");
+    }
+    world.network("a", "late", "10.0.0.0/24").await.unwrap();
+    let refused = delete(&world, "a").await.unwrap_err();
+    assert!(matches!(refused, StoreError::Precondition { reason: "namespace-in-use", .. }), "{refused}");
+    assert_eq!(world.number(live).await, 20, "a refusal changes nothing");
+    world.execute(sql("UPDATE networks SET state = 'deleted' WHERE name = 'late'")).await;
+    assert!(!delete(&world, "a").await.unwrap());
+    assert_eq!(world.number(live).await, 0);
+    assert!(matches!(delete(&world, "a").await, Err(StoreError::Missing { .. })));
 }

@@ -1,9 +1,12 @@
 //! The life of networks: create, delete contract, bulk delete, floating network.
 
+use std::collections::BTreeMap;
+
 use sf_model::{InstanceId, NetworkId, NodeId};
+use sf_protos::common::{PageInfo, PageRequest};
 use sf_protos::networks::{
-    CreateNetworkRequest, DeleteAllNetworksRequest, DeleteNetworkReply, DeleteNetworkRequest,
-    ListAddressesRequest,
+    CreateNetworkRequest, DeleteAllNetworksReply, DeleteAllNetworksRequest, DeleteNetworkReply,
+    DeleteNetworkRequest, ListAddressesRequest,
 };
 use sf_store::networks::{self, Floating};
 use sf_store::sql::sql;
@@ -173,20 +176,55 @@ async fn bulk_delete_names_what_is_in_use() {
     world.ready_network("b", "foreign", "10.0.0.0/24").await;
     let instance = world.instance("a", "one").await;
     world.attach(instance, "a", vec![spec("used")]).await.unwrap();
-    let reply = world
-        .run(|conn, ctx| {
-            Box::pin(async move {
-                let request = DeleteAllNetworksRequest {
-                    namespace: "a".to_owned(),
-                    ..DeleteAllNetworksRequest::default()
-                };
-                networks::delete_all(conn, ctx, &request).await
-            })
-        })
-        .await
-        .unwrap();
-    assert_eq!(reply.unable, [used.uuid]);
-    assert_eq!(reply.deleted.iter().map(|d| d.network_uuid.as_str()).collect::<Vec<_>>(), [free.uuid]);
+    let reply = delete_page(&world, None).await;
+    let outcome: BTreeMap<_, _> = reply
+        .networks
+        .into_iter()
+        .map(|network| (network.network_uuid, network.operation.is_some()))
+        .collect();
+    assert_eq!(outcome, [(used.uuid, false), (free.uuid, true)].into());
+}
+
+#[tokio::test]
+async fn bulk_delete_goes_on_where_it_ended_and_again_from_the_beginning() {
+    const COUNT: usize = 60;
+    let Some(world) = World::start().await else { return };
+    for index in 0..COUNT {
+        // Rendered somewhere, so that their deletion takes its time.
+        world.ready_network("a", &format!("n{index}"), "10.0.0.0/24").await;
+    }
+    let handles = async || {
+        let (mut found, mut calls, mut token) = (BTreeMap::new(), 0, None);
+        loop {
+            let reply = delete_page(&world, token).await;
+            assert!(reply.networks.len() <= 25, "{} in one transaction", reply.networks.len());
+            calls += 1;
+            for network in reply.networks {
+                let seen = found.insert(network.network_uuid, network.operation.unwrap().op_uuid);
+                assert_eq!(seen, None, "a network twice");
+            }
+            match reply.page.unwrap() {
+                PageInfo { more: true, next_token } => token = Some(next_token),
+                _ => break (found, calls),
+            }
+        }
+    };
+    let (first, calls) = handles().await;
+    assert_eq!((first.len(), calls), (COUNT, 3));
+    assert_eq!(handles().await.0, first, "the handles of the operations that run");
+}
+
+async fn delete_page(world: &World, token: Option<String>) -> DeleteAllNetworksReply {
+    let request = DeleteAllNetworksRequest {
+        context: None,
+        namespace: "a".to_owned(),
+        page: Some(PageRequest { limit: 0, token }),
+    };
+    let work = world.run(move |conn, ctx| {
+        let request = request.clone();
+        Box::pin(async move { networks::delete_all(conn, ctx, &request).await })
+    });
+    work.await.unwrap()
 }
 
 #[tokio::test]

@@ -282,6 +282,14 @@ impl World {
         Ok(reply.artifact.unwrap().uuid.parse().unwrap())
     }
 
+    /// Artifacts without versions.
+    pub(crate) async fn many_artifacts(&self, namespace: &str, count: u32) {
+        let insert = "INSERT INTO artifacts (uuid, artifact_type, source_url, name, namespace, max_versions, live_key, state, \
+             state_changed_at, created_at, version) SELECT UUID(), 'image', CONCAT('sf://upload/', seq), seq, ?, 3, \
+             UNHEX(SHA2(CONCAT(?, seq), 256)), 'created', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), 1 FROM seq_1_to_";
+        self.execute(sql(format!("{insert}{count}")).bind(namespace).bind(namespace)).await;
+    }
+
     /// Lets `namespace` trust `trusted`.
     pub(crate) async fn trust(&self, namespace: &str, trusted: &str) {
         self.execute(

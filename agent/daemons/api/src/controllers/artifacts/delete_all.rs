@@ -26,10 +26,10 @@ impl Request for Confirmed {
 /// 400 for an administrator who does not say which namespace; 403 for a foreign one.
 pub async fn handle(call: Call, request: Confirmed) -> ApiResult {
     let namespace = call.namespace_to_empty(request.namespace)?;
-    let reply = call.tier(DeleteNamespaceArtifactsRequest { context: None, namespace }).await?;
-    let answer = Reply::list(&reply.artifact_uuids);
-    Ok(reply
-        .artifact_uuids
+    let next = || DeleteNamespaceArtifactsRequest { context: None, namespace: namespace.clone() };
+    let deleted = call.until_none_left(next, |reply| (reply.artifact_uuids, reply.more)).await?;
+    let answer = Reply::list(&deleted);
+    Ok(deleted
         .iter()
         .fold(answer, |answer, uuid| answer.audit(ObjectType::Artifact, uuid, "artifact deleted")))
 }

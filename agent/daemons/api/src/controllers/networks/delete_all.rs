@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use sf_model::{ObjectType, name};
-use sf_protos::networks::{DeleteAllNetworksRequest, DeletedNetwork};
+use sf_protos::common::OperationHandle;
+use sf_protos::networks::{DeleteAllNetworksRequest, NetworkDeletion};
 
 use crate::call::Call;
 use crate::error::ApiError;
@@ -27,29 +28,37 @@ impl Request for DeleteAll {
     }
 }
 
-/// Answers the handles.
+/// Answers the handles. A network that is being deleted already answers the handle of that, so a caller whose request was
+/// cut asks again.
 ///
 /// # Errors
 /// 403, with what was and was not deleted, when some are in use and the caller does not want to wait.
 pub async fn handle(call: Call, request: DeleteAll) -> ApiResult {
     let namespace = call.namespace_to_empty(request.namespace)?;
-    let reply = call.tier(DeleteAllNetworksRequest { context: None, namespace }).await?;
-    let handles: Vec<Value> = reply.deleted.iter().map(handle_of).collect();
-    if !reply.unable.is_empty() && !request.clean_wait {
-        let outcome = json!({ "deleted": handles, "unable": reply.unable });
+    let networks = call
+        .all(
+            |page| DeleteAllNetworksRequest { context: None, namespace: namespace.clone(), page: Some(page) },
+            |reply| (reply.networks, reply.page),
+        )
+        .await?;
+    let (mut deleted, mut unable) = (Vec::new(), Vec::new());
+    for NetworkDeletion { network_uuid, operation } in networks {
+        match operation {
+            Some(operation) => deleted.push((network_uuid, operation)),
+            None => unable.push(network_uuid),
+        }
+    }
+    let handles: Vec<Value> = deleted.iter().map(handle_of).collect();
+    if !unable.is_empty() && !request.clean_wait {
+        let outcome = json!({ "deleted": handles, "unable": unable });
         return Err(ApiError::forbidden("").with_error(outcome));
     }
     let answer = Reply::accepted_with(Value::Array(handles));
-    Ok(reply.deleted.into_iter().fold(answer, |answer, network| {
-        answer.audit(ObjectType::Network, network.network_uuid, "network deletion requested")
+    Ok(deleted.into_iter().fold(answer, |answer, (network, _)| {
+        answer.audit(ObjectType::Network, network, "network deletion requested")
     }))
 }
 
-fn handle_of(network: &DeletedNetwork) -> Value {
-    let operation = network.operation.clone().unwrap_or_default();
-    json!({
-        "network_uuid": network.network_uuid,
-        "op_type": operation.op_type,
-        "op_uuid": operation.op_uuid,
-    })
+fn handle_of((network, operation): &(String, OperationHandle)) -> Value {
+    json!({ "network_uuid": network, "op_type": operation.op_type, "op_uuid": operation.op_uuid })
 }

@@ -1,7 +1,7 @@
 //! Asking for the end of an instance (`instances.md` §11).
 
 use sf_model::event::EventType;
-use sf_model::operation::{OperationArgs, Priority};
+use sf_model::operation::{OperationArgs, OperationType, Priority};
 use sf_model::state::{InstanceState, NodeState, PowerDesired};
 use sf_model::{InstanceId, NodeId, ObjectRef, ObjectType, OperationId};
 use sf_protos::instances::{
@@ -88,12 +88,16 @@ pub async fn ensure_queued(
     else {
         return Ok(EnsureDeleteQueuedReply { enqueued: false });
     };
-    let pending =
-        pending(conn, row.uuid, "queued', 'executing", " AND operation_type = 'instance_delete'").await?;
-    if pending.is_empty() {
+    let pending: Option<OperationId> = sql("SELECT uuid AS value FROM cluster_operations \
+         WHERE instance_uuid = ? AND operation_type = ? AND state IN ('queued', 'executing') LIMIT 1")
+    .bind(row.uuid)
+    .bind(OperationType::InstanceDelete.to_string())
+    .value(conn)
+    .await?;
+    if pending.is_none() {
         enqueue(conn, ctx, &row, node).await?;
     }
-    Ok(EnsureDeleteQueuedReply { enqueued: pending.is_empty() })
+    Ok(EnsureDeleteQueuedReply { enqueued: pending.is_none() })
 }
 
 /// Marks, and removes at once what no node can be asked about. Answers whether anything changed.
@@ -133,7 +137,11 @@ pub(super) async fn reachable_node(conn: &mut Conn, row: &Guard) -> StoreResult<
 }
 
 async fn enqueue(conn: &mut Conn, ctx: &TxContext, row: &Guard, node: NodeId) -> StoreResult<()> {
-    let executing = pending(conn, row.uuid, "executing", "").await?;
+    let executing: Vec<OperationId> =
+        sql("SELECT uuid AS value FROM cluster_operations WHERE instance_uuid = ? AND state = 'executing'")
+            .bind(row.uuid)
+            .values(conn)
+            .await?;
     let operation = EnqueueOperation {
         uuid: OperationId::ordered(),
         node,
@@ -153,20 +161,6 @@ async fn enqueue(conn: &mut Conn, ctx: &TxContext, row: &Guard, node: NodeId) ->
     };
     operations::enqueue(conn, ctx, &[operation]).await?;
     Ok(())
-}
-
-async fn pending(
-    conn: &mut Conn,
-    instance: InstanceId,
-    states: &str,
-    more: &str,
-) -> StoreResult<Vec<OperationId>> {
-    sql(format!(
-        "SELECT uuid AS value FROM cluster_operations WHERE instance_uuid = ? AND state IN ('{states}'){more}"
-    ))
-    .bind(instance)
-    .values(conn)
-    .await
 }
 
 async fn next_live(conn: &mut Conn, namespace: &str) -> StoreResult<(Vec<InstanceId>, bool)> {

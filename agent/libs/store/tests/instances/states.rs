@@ -331,6 +331,15 @@ async fn deletes_go_on_when_their_operation_is_lost() {
     assert!(!ensure().await.unwrap().enqueued, "it is not to be deleted");
     world.delete(instance).await.unwrap();
     assert!(!ensure().await.unwrap().enqueued, "one is queued already");
+    world.execute("UPDATE cluster_operations SET state = 'executing'").await;
+    assert!(!ensure().await.unwrap().enqueued, "one is being executed");
+    world.execute("UPDATE cluster_operations SET operation_type = 'instance_power'").await;
+    assert!(ensure().await.unwrap().enqueued, "another kind of work takes nothing down");
+    let not_waited_for = "SELECT COUNT(*) FROM cluster_operations o WHERE o.state = 'executing' \
+         AND o.instance_uuid IS NOT NULL AND NOT EXISTS (SELECT 1 FROM cluster_operation_dependencies d \
+         WHERE d.depends_on_uuid = o.uuid AND d.kind = 'after')";
+    assert_eq!(world.number(not_waited_for).await, 0, "but is waited for");
+    world.execute("DELETE FROM cluster_operation_dependencies").await;
     world.execute("DELETE FROM cluster_operations").await;
     world.execute("DELETE FROM work_queue").await;
     assert!(ensure().await.unwrap().enqueued && !ensure().await.unwrap().enqueued);

@@ -7,5 +7,5 @@ mod snapshot;
 mod walk;
 
 pub use refusal::explain;
-pub use snapshot::CapacityCache;
+pub use snapshot::{Age, CapacityCache, Reading};
 pub use walk::place;

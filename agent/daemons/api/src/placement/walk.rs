@@ -11,7 +11,7 @@ use sf_scheduler::wire::refusals_from_wire;
 use sf_scheduler::{Decision, GuardRefusal, Policy, Refusal, Request as Wanted, decide};
 
 use super::figures;
-use super::snapshot::Age;
+use super::snapshot::{Age, Reading};
 use crate::call::Call;
 use crate::error::ApiError;
 
@@ -36,7 +36,8 @@ pub async fn place(
     let mut refused: Vec<GuardRefusal> = Vec::new();
     let mut decision = Decision::default();
     for _ in 0..WALKS {
-        let (decided, age) = decide_now(call, &request, &wanted).await.inspect_err(figures::failed)?;
+        let (decided, reading, age) =
+            decide_now(call, &request, &wanted).await.inspect_err(figures::failed)?;
         decision = decided;
         let candidates = decision.candidates(MOST_CANDIDATES);
         if candidates.is_empty() && age == Age::Fresh {
@@ -44,7 +45,7 @@ pub async fn place(
         }
         if candidates.is_empty() {
             // Nobody is refused for what was true a second ago.
-            call.api.capacity.expire().await;
+            call.api.capacity.expire(&reading);
             continue;
         }
         let candidate_node_uuids = candidates.iter().map(ToString::to_string).collect();
@@ -56,11 +57,11 @@ pub async fn place(
         if let Some(instance) = &reply.instance {
             tell_refusals(call, &instance.uuid, &refused).await;
             if let Some(node) = &reply.admitted {
-                call.api.capacity.admitted(node, tags).await;
+                call.api.capacity.admitted(node, tags);
             }
             return Ok(Ok(reply));
         }
-        call.api.capacity.expire().await;
+        call.api.capacity.expire(&reading);
         wanted.excluded.extend(candidates);
         if reply.r#final {
             break;
@@ -80,7 +81,7 @@ async fn decide_now(
     call: &Call,
     request: &CreateInstanceRequest,
     wanted: &Wanted,
-) -> Result<(Decision, Age), ApiError> {
+) -> Result<(Decision, Reading, Age), ApiError> {
     let affinity = &wanted.affinity;
     let lists =
         [&affinity.require_with, &affinity.require_without, &affinity.prefer_with, &affinity.prefer_without];
@@ -91,16 +92,16 @@ async fn decide_now(
         tags,
         blob_uuids,
     };
-    let (snapshot, age) = call.api.capacity.snapshot(&call.api, capacity).await?;
+    let (reading, age) = call.api.capacity.snapshot(&call.api, capacity).await?;
     let cluster = call.cluster();
     let policy = Policy {
         target_load: cluster.scheduler_target_load,
         locality_weight: cluster.scheduler_locality_weight,
     };
     let began = Instant::now();
-    let decision = decide(&snapshot, wanted, &policy, &mut rand::rng());
+    let decision = decide(&reading.figures, wanted, &policy, &mut rand::rng());
     figures::decided(began);
-    Ok((decision, age))
+    Ok((decision, reading, age))
 }
 
 /// What a create that succeeded met on its way.

@@ -10,6 +10,7 @@
 mod admission;
 mod answer;
 mod bad_input;
+mod capacity;
 mod edge;
 mod emptying;
 mod isolation;

@@ -19,6 +19,7 @@ use sf_protos::Rpc;
 use sf_protos::namespaces::{CreateNamespaceRequest, NewKey};
 use sf_protos::networks::RenewCarrierSessionRequest;
 use sf_protos::nodes::{CheckInRequest, NodeMetrics, RegisterNodeRequest};
+use sf_protos::scheduler::GetCapacityRequest;
 use sf_runtime::{Liveness, Shutdown, StatusLine};
 use sf_store::conn::Pools;
 use sf_store::sql::sql;
@@ -79,9 +80,10 @@ impl World {
         Some(world)
     }
 
-    /// Ends the database tier.
+    /// Ends the database tier, and waits until the API's connection to it is gone, too.
     pub(crate) async fn stop_tier(&self) {
         self.server.abort();
+        while self.api.tier(CallClass::Once, GetCapacityRequest::default()).await.is_ok() {}
     }
 
     /// A hypervisor that is also a carrier, and three namespaces with a key each.

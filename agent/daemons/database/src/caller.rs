@@ -18,6 +18,11 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 /// At most this many events travel with a mutation.
 const MAX_EVENTS: usize = 16;
 
+/// The command line.
+const CTL: &str = "ctl";
+/// A caller that does not say who it is.
+const UNKNOWN: &str = "unknown";
+
 /// What the headers of a call say.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
@@ -34,7 +39,7 @@ impl Caller {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let timeout = text("grpc-timeout").and_then(|text| parse_timeout(&text)).unwrap_or(DEFAULT_TIMEOUT);
         Self {
-            daemon: text("caller-daemon").unwrap_or_else(|| "unknown".to_owned()),
+            daemon: text("caller-daemon").unwrap_or_else(|| UNKNOWN.to_owned()),
             deadline: Deadline::after(timeout.min(MAX_TIMEOUT)),
             node: text("caller-node"),
             request_id: text("x-request-id"),
@@ -45,31 +50,40 @@ impl Caller {
     /// The daemon as metrics name it: a header can say anything, a label must be one of few.
     pub(crate) fn label(&self) -> &'static str {
         match self.daemon.as_str() {
-            "ctl" => "ctl",
-            "unknown" => "unknown",
+            CTL => CTL,
+            UNKNOWN => UNKNOWN,
             name => name.parse::<DaemonName>().map_or("other", Into::into),
         }
     }
 
-    /// Whether this daemon is on the call's list. Without certificates the claim is believed (`TLS_MODE` off).
+    /// Whether this daemon is on the call's list. Without certificates the claim is believed; who makes none is on no list.
     pub(crate) fn may(&self, call: &Call) -> Result<(), Status> {
+        let daemon = self.daemon.parse::<DaemonName>().is_ok();
         let listed = call.callers.iter().any(|name| match *name {
-            "all" => self.daemon != "ctl",
+            "all" => daemon,
             name => name == self.daemon,
         });
-        // A caller that does not say who it is can be an older tool; it is believed only while claims are.
-        if listed || self.daemon == "unknown" {
-            Ok(())
-        } else {
-            Err(status::refused(format!("sf-{} may not call {}", self.daemon, call.method)))
+        match (listed, self.daemon.as_str()) {
+            (true, _) => Ok(()),
+            (false, UNKNOWN) => {
+                Err(status::refused(format!("{}: the caller does not say which daemon it is", call.method)))
+            }
+            (false, _) => Err(status::refused(format!("sf-{} may not call {}", self.daemon, call.method))),
         }
     }
 
-    /// Whether the request is about the caller's own node, where its call asks for that. A caller that does not say where
-    /// it runs is believed while claims are; so is the command line, which names its host and not its node.
+    /// Whether the request is about the caller's own node, where its call asks for that. The command line names its host
+    /// and no node: whoever runs it is root there, and it runs before the host is a node.
     pub(crate) fn owns<R: Rpc>(&self, call: &Call, request: &R) -> Result<(), Status> {
         let Some(own) = self.node.as_ref().filter(|node| node.parse::<NodeId>().is_ok()) else {
-            return Ok(());
+            return if call.scope == CallScope::OwnNode && self.daemon != CTL {
+                Err(status::refused(format!(
+                    "{}: the caller does not say which node it runs on",
+                    call.method
+                )))
+            } else {
+                Ok(())
+            };
         };
         let named =
             request.context().map(|context| context.caller_node.as_str()).filter(|node| !node.is_empty());
@@ -154,6 +168,16 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_on_no_list() {
+        let nobody = Caller::read(&HeaderMap::new());
+        for call in sf_protos::CALLS {
+            for caller in [&nobody, &caller("unknown"), &caller("all"), &caller("sf-api"), &caller("")] {
+                assert!(caller.may(call).is_err(), "{}: {}", call.method, caller.daemon);
+            }
+        }
+    }
+
+    #[test]
     fn a_daemon_speaks_for_its_own_node_only() {
         use sf_protos::nodes::{CheckInRequest, GetNodeRequest};
         let (own, other) = (NodeId::random().to_string(), NodeId::random().to_string());
@@ -161,7 +185,11 @@ mod tests {
             |node: &str| CheckInRequest { node_uuid: node.to_owned(), ..CheckInRequest::default() };
         let mut caller = caller("resources");
         let call = CheckInRequest::CALL;
-        assert!(caller.owns(&call, &check_in(&other)).is_ok(), "it did not say where it runs");
+        for nowhere in [None, Some(""), Some("n1.test")] {
+            caller.node = nowhere.map(str::to_owned);
+            assert!(caller.owns(&call, &check_in(&own)).is_err(), "it runs at {nowhere:?}");
+            assert!(caller.owns(&GetNodeRequest::CALL, &GetNodeRequest::default()).is_ok());
+        }
         caller.node = Some(own.clone());
         assert!(caller.owns(&call, &check_in(&own)).is_ok());
         assert!(caller.owns(&call, &check_in(&other)).is_err());

@@ -19,7 +19,7 @@ pub enum InputError {
     #[error("the input is not the JSON object of docs/reference/role-contract.md (line {0}, column {1})")]
     Json(usize, usize),
     /// A configuration in it is refused.
-    #[error("the configuration in the input is refused: {0}")]
+    #[error("the configuration in the input is refused")]
     Config(#[from] ConfigError),
     /// A daemon or role that does not exist.
     #[error("there is no {0}")]

@@ -11,8 +11,8 @@ quickstart: ## install, build, start the cloud, boot a guest, show its console
 quickstart-down: ## stop and remove everything that quickstart made
 	@scripts/quickstart-down.sh
 
-test: ## everything that can run here: lint, unit, store, daemon, kernel, hypervisor, system, conformance, modules
-	@scripts/test.sh lint rust role-static conformance system quickstart modules
+test: ## everything that can run here: lint, unit, store, daemon, kernel, hypervisor, system, conformance, modules, role
+	@scripts/test.sh lint rust role-static conformance system quickstart modules role
 
 test-rust: ## unit, store, daemon, kernel and hypervisor tests
 	@scripts/test.sh rust

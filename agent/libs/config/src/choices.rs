@@ -97,6 +97,8 @@ choices! {
         Disabled,
         /// Encrypted; whoever answers is believed.
         Required,
+        /// The certificate must be signed by the CA, for whatever name.
+        VerifyCa,
         /// The certificate must be signed by the CA, and be for the name or address that was called.
         VerifyIdentity,
     }

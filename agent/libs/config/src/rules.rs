@@ -40,6 +40,10 @@ pub(crate) fn check_database(config: &DatabaseConfig) -> Vec<Problem> {
     if config.mariadb_tls_cert.is_some() != config.mariadb_tls_key.is_some() {
         problems.push(Problem::new("", "mariadb_tls_cert", "and mariadb_tls_key belong together: give both"));
     }
+    if config.tls_mode() == MariadbTlsMode::VerifyCa && config.mariadb_tls_ca.is_none() {
+        let why = "is required with verify-ca: the public authorities sign certificates for anyone";
+        problems.push(Problem::new("", "mariadb_tls_ca", why));
+    }
     problems
 }
 
@@ -48,7 +52,7 @@ pub(crate) fn advise_database(config: &DatabaseConfig) -> Vec<String> {
     let weak = match config.tls_mode() {
         MariadbTlsMode::Disabled => "is not encrypted",
         MariadbTlsMode::Required => "is encrypted, but anyone may answer in its place",
-        MariadbTlsMode::VerifyIdentity => return Vec::new(),
+        MariadbTlsMode::VerifyCa | MariadbTlsMode::VerifyIdentity => return Vec::new(),
     };
     if config.is_local() {
         return Vec::new();
@@ -122,6 +126,11 @@ mod tests {
             (vec![("mariadb_host", "db")], MariadbTlsMode::Required, true),
             (vec![("mariadb_host", "db"), ca], MariadbTlsMode::VerifyIdentity, false),
             (vec![("mariadb_host", "db"), ("mariadb_tls_mode", "disabled")], MariadbTlsMode::Disabled, true),
+            (
+                vec![("mariadb_host", "db"), ("mariadb_tls_mode", "verify-ca"), ca],
+                MariadbTlsMode::VerifyCa,
+                false,
+            ),
         ] {
             let config = DatabaseConfig::from_pairs(&pairs).unwrap();
             assert_eq!(
@@ -133,7 +142,10 @@ mod tests {
     }
 
     #[test]
-    fn half_an_identity_is_refused() {
+    fn half_an_identity_and_an_authority_that_is_not_named_are_refused() {
         assert!(DatabaseConfig::from_pairs(&[("mariadb_host", "db"), ("mariadb_tls_cert", "/c")]).is_err());
+        let any = [("mariadb_host", "db"), ("mariadb_tls_mode", "verify-ca")];
+        let refused = DatabaseConfig::from_pairs(&any).unwrap_err().to_string();
+        assert!(refused.contains("is required with verify-ca"), "{refused}");
     }
 }

@@ -97,6 +97,8 @@ async fn the_server_is_believed_as_far_as_the_mode_says() {
         ("localhost", Verify::Identity, Some(ca.as_path()), false),
         ("127.0.0.1", Verify::Identity, Some(stranger.as_path()), false),
         ("127.0.0.1", Verify::Identity, None, false),
+        ("localhost", Verify::Authority, Some(ca.as_path()), true),
+        ("localhost", Verify::Authority, Some(stranger.as_path()), false),
         ("127.0.0.1", Verify::Nothing, None, true),
     ] {
         let outcome = cipher(host, port, tls(verify, anchor)).await;

@@ -1,7 +1,7 @@
 //! Desired network state, the kernel's state, and the way from one to the other.
 //!
 //! Pure: [`names`], [`intent`], [`model`], [`diff`], [`change`], [`nft`] (but for `observe`), [`dhcp`], [`dns`].
-//! With effects: [`netlink`], [`render`], [`announce`], [`ping`], [`wire`].
+//! With effects: [`netlink`], [`render`], [`announce`], [`path`], [`ping`], [`wire`].
 
 pub mod announce;
 pub mod change;
@@ -15,6 +15,7 @@ pub mod names;
 pub mod netlink;
 pub mod nft;
 pub mod packet;
+pub mod path;
 pub mod ping;
 pub mod render;
 pub mod wire;

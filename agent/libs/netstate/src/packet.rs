@@ -35,11 +35,16 @@ pub fn gratuitous_arp(mac: MacAddress, address: Ipv4Addr) -> Vec<u8> {
 
 /// An ICMP echo request with 56 bytes of data, as the usual tool sends it.
 pub fn echo_request(identifier: u16, sequence: u16) -> Vec<u8> {
+    echo_request_with(identifier, sequence, 56)
+}
+
+/// The same with so many bytes of data.
+pub fn echo_request_with(identifier: u16, sequence: u16, data: usize) -> Vec<u8> {
     const ECHO: u8 = 8;
     let mut packet = vec![ECHO, 0, 0, 0];
     packet.extend(identifier.to_be_bytes());
     packet.extend(sequence.to_be_bytes());
-    packet.extend(0u8..56);
+    packet.extend((0..=u8::MAX).cycle().take(data));
     let sum = checksum(&[&packet]).to_be_bytes();
     packet.splice(2..4, sum);
     packet

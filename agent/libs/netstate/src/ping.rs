@@ -70,7 +70,8 @@ pub fn ping(socket: BorrowedFd<'_>, target: Ipv4Addr, count: u32) -> Result<Ping
     Ok(report)
 }
 
-fn wait(
+/// The answer to a request, and how long it took; `None` when it did not come in time.
+pub(crate) fn wait(
     socket: BorrowedFd<'_>,
     target: Ipv4Addr,
     identifier: u16,

@@ -55,6 +55,8 @@ pub struct Settings {
     pub allow_unsafe_storage: bool,
     /// An unknown distribution is a warning.
     pub allow_unsupported_os: bool,
+    /// The packages of guests are yet to be installed: what only they could tell is skipped.
+    pub packages_pending: bool,
     /// MTU that the mesh device must carry.
     pub min_mesh_mtu: u32,
     /// Block of floating addresses.
@@ -77,6 +79,7 @@ impl Default for Settings {
             allow_emulation: false,
             allow_unsafe_storage: false,
             allow_unsupported_os: false,
+            packages_pending: false,
             min_mesh_mtu: 1500,
             floating_network: None,
             zone: None,

@@ -1,5 +1,8 @@
 //! Everything a check may look at.
 
+use std::io;
+use std::net::Ipv4Addr;
+
 use crate::input::Input;
 use crate::system::System;
 
@@ -24,6 +27,11 @@ pub trait Probes: Send + Sync {
     /// # Errors
     /// Everything that is missing, as a sentence.
     fn kernel(&self) -> Result<(), String>;
+    /// Whether another host answers packets of so many bytes that may not be divided.
+    ///
+    /// # Errors
+    /// They cannot be sent at all.
+    fn passes(&self, member: Ipv4Addr, bytes: u32) -> io::Result<bool>;
 }
 
 /// How guests would run.
@@ -33,6 +41,8 @@ pub struct VirtState {
     pub virt_type: Option<String>,
     /// The first condition of KVM that is not met.
     pub failure: Option<String>,
+    /// All that is missing is the emulator with which the last condition is tried.
+    pub lacks_emulator: bool,
 }
 
 /// A gateway of the tier as this host reaches it.

@@ -3,7 +3,9 @@
 mod facts;
 mod virt;
 
-use std::io::Read;
+use std::io::{self, Read};
+use std::net::Ipv4Addr;
+use std::path::Path;
 
 use anyhow::Context;
 use serde_json::json;
@@ -61,7 +63,12 @@ struct HostProbes {
 impl Probes for HostProbes {
     fn virt(&self) -> VirtState {
         let report = virt::probe_host(Some(&self.node), self.allow_emulation, true);
-        VirtState { failure: report.failure(), virt_type: report.virt_type }
+        let lacks_emulator = report.only_the_canary_failed() && !Path::new(virt::QEMU).exists();
+        VirtState { failure: report.failure(), virt_type: report.virt_type, lacks_emulator }
+    }
+
+    fn passes(&self, member: Ipv4Addr, bytes: u32) -> io::Result<bool> {
+        sf_netstate::path::passes(member, bytes)
     }
 
     fn kernel(&self) -> Result<(), String> {

@@ -8,7 +8,8 @@ use sf_hypervisor::probe::{ProbeReport, ProbeRequest, VirtPolicy, probe};
 use crate::answer::{Answer, table};
 use crate::failure::Failure;
 
-const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+/// The emulator of this architecture.
+pub(super) const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
 /// Probes with the node's configuration, or with the defaults of a machine that has none yet.
 pub(crate) fn run(config: Option<&NodeConfig>, fresh: bool) -> Result<Answer, Failure> {

@@ -11,6 +11,9 @@ use sf_model::disk::MachineType;
 
 use crate::domain::Accelerator;
 
+/// How the tests that need an emulator are called, before the machine type.
+const CANARY: &str = "canary-";
+
 /// What the operator wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::EnumString)]
 #[strum(serialize_all = "lowercase")]
@@ -83,6 +86,12 @@ impl ProbeReport {
         }
     }
 
+    /// What can be tried without an emulator works, and a guest of it did not.
+    pub fn only_the_canary_failed(&self) -> bool {
+        let failed = self.levels.iter().find(|level| !level.passed);
+        failed.is_some_and(|level| level.level.starts_with(CANARY))
+    }
+
     /// The first failed test, for the log.
     pub fn failure(&self) -> Option<String> {
         self.levels
@@ -135,7 +144,7 @@ fn run_levels(qemu: &Path) -> Vec<LevelReport> {
     if note("flags", levels::flags(std::env::consts::ARCH, &cpuinfo)) && note("device", levels::device()) {
         for machine in [MachineType::Pc, MachineType::Q35] {
             let outcome = canary::run(qemu, machine, Accelerator::Kvm, canary::LIMIT);
-            if !note(&format!("canary-{machine}"), outcome.map(|took| format!("{} ms", took.as_millis()))) {
+            if !note(&format!("{CANARY}{machine}"), outcome.map(|took| format!("{} ms", took.as_millis()))) {
                 break;
             }
         }

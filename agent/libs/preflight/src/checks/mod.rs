@@ -74,6 +74,7 @@ pub const CHECKS: &[Check] = &[
     check("PF-CPU", hypervisor, host::processors),
     hard("PF-MESH", all, network::mesh),
     check("PF-MTU", several, network::mtu),
+    check("PF-PMTU", several, network::path),
     check("PF-NET", networks, network::kernel),
     check("PF-PORT", all, network::ports),
     check("PF-FLOAT", carrier, network::floating),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -108,6 +109,8 @@ impl System for FakeSystem {
 pub(crate) struct FakeProbes {
     pub(crate) virt: VirtState,
     pub(crate) kernel: Result<(), String>,
+    /// Bytes that each member takes; the socket is refused for others.
+    pub(crate) paths: BTreeMap<Ipv4Addr, u32>,
 }
 
 impl Probes for FakeProbes {
@@ -118,11 +121,17 @@ impl Probes for FakeProbes {
     fn kernel(&self) -> Result<(), String> {
         self.kernel.clone()
     }
+
+    fn passes(&self, member: Ipv4Addr, bytes: u32) -> io::Result<bool> {
+        let most = self.paths.get(&member).ok_or(io::ErrorKind::PermissionDenied)?;
+        Ok(bytes <= *most)
+    }
 }
 
 /// Guests run with KVM and the kernel makes networks.
 pub(crate) fn probes() -> FakeProbes {
-    FakeProbes { virt: VirtState { virt_type: Some("kvm".into()), failure: None }, kernel: Ok(()) }
+    let virt = VirtState { virt_type: Some("kvm".into()), failure: None, lacks_emulator: false };
+    FakeProbes { virt, kernel: Ok(()), paths: BTreeMap::new() }
 }
 
 /// A host with every role that is fit for all of them, with further keys.

@@ -6,7 +6,7 @@ use std::path::Path;
 use sf_units::binary::compare;
 
 use super::{value, version};
-use crate::finding::Finding;
+use crate::finding::{Finding, Level};
 use crate::subject::Subject;
 
 const LIBVIRT: &str = "8.0";
@@ -18,6 +18,9 @@ const GUESTS: &str = "/etc/default/libvirt-guests";
 /// PF-KVM.
 pub(in crate::checks) fn kvm(subject: &Subject) -> Vec<Finding> {
     let state = subject.probes.virt();
+    if subject.input.settings.packages_pending && state.lacks_emulator {
+        return vec![Finding::skip("QEMU is not installed yet, with which it would be tried")];
+    }
     let why = state.failure.unwrap_or_default();
     let found = match state.virt_type.as_deref() {
         Some("kvm") => Finding::pass("kvm"),
@@ -34,23 +37,27 @@ pub(in crate::checks) fn kvm(subject: &Subject) -> Vec<Finding> {
 
 /// PF-VIRT.
 pub(in crate::checks) fn virt(subject: &Subject) -> Vec<Finding> {
+    let libvirt = program(subject, "libvirtd", LIBVIRT, "libvirt-daemon-system");
+    let answers = answers(subject, &libvirt);
     let mut found = vec![
-        program(subject, "libvirtd", LIBVIRT, "libvirt-daemon-system"),
+        libvirt,
         program(subject, "qemu-system-x86_64", QEMU, "qemu-system-x86"),
         program(subject, "qemu-img", QEMU, "qemu-utils"),
-        answers(subject),
+        answers,
     ];
     if !subject.system.exists(Path::new(FIRMWARE)) {
-        found.push(missing("firmware for UEFI guests", "ovmf"));
+        found.push(missing(subject, "firmware for UEFI guests", "ovmf"));
     }
-    found.extend(guests(subject));
+    if found.iter().any(|finding| finding.level != Level::Skip) {
+        found.extend(guests(subject));
+    }
     found
 }
 
 fn program(subject: &Subject, name: &str, least: &str, package: &str) -> Finding {
     let text = match subject.system.output(name, &["--version"]) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return missing(name, package),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return missing(subject, name, package),
         Err(error) => return Finding::skip(error.to_string()),
     };
     match version(&text) {
@@ -63,16 +70,22 @@ fn program(subject: &Subject, name: &str, least: &str, package: &str) -> Finding
     }
 }
 
-fn missing(what: &str, package: &str) -> Finding {
+fn missing(subject: &Subject, what: &str, package: &str) -> Finding {
+    if subject.input.settings.packages_pending {
+        return Finding::skip(format!("{what} is not here yet: {package} is not installed"));
+    }
     Finding::fail(format!("{what} is missing"))
         .want(what)
         .why("guests cannot run without it")
         .fix(format!("install {package}, or let the role do it (sf_manage_packages)"))
 }
 
-fn answers(subject: &Subject) -> Finding {
+fn answers(subject: &Subject, libvirt: &Finding) -> Finding {
     match subject.system.connects(Path::new(SOCKET)) {
         Ok(()) => Finding::pass("libvirt answers"),
+        Err(_) if subject.input.settings.packages_pending && libvirt.level == Level::Skip => {
+            Finding::skip("libvirt is not installed yet")
+        }
         Err(error) => Finding::fail(format!("{SOCKET}: {error}"))
             .want("libvirt answers")
             .why("guests are started through it")
@@ -97,17 +110,19 @@ fn guests(subject: &Subject) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::Level;
     use crate::subject::VirtState;
-    use crate::system::fake::{FakeSystem, probes, subject, subject_of};
+    use crate::system::fake::{FakeProbes, FakeSystem, probes, subject, subject_of};
 
     #[test]
     fn what_kvm_lacks_is_said() {
         let with = |virt_type: Option<&str>| {
             let mut subject = subject(&[]);
-            let virt =
-                VirtState { virt_type: virt_type.map(str::to_owned), failure: Some("device: no".into()) };
-            subject.probes = Box::new(crate::system::fake::FakeProbes { virt, ..probes() });
+            let virt = VirtState {
+                virt_type: virt_type.map(str::to_owned),
+                failure: Some("device: no".into()),
+                ..probes().virt
+            };
+            subject.probes = Box::new(FakeProbes { virt, ..probes() });
             kvm(&subject).remove(0)
         };
         assert_eq!(with(Some("kvm")).level, Level::Pass);
@@ -125,6 +140,33 @@ mod tests {
         let failed: Vec<&str> =
             found.iter().filter(|f| f.level == Level::Fail).map(|f| f.got.as_str()).collect();
         assert_eq!(failed.len(), 4, "{failed:?}");
+    }
+
+    #[test]
+    fn what_is_to_be_installed_is_skipped_and_what_is_too_old_is_not() {
+        let mut bare = FakeSystem::default();
+        for program in ["libvirtd", "qemu-system-x86_64", "qemu-img"] {
+            bare.programs.remove(program);
+        }
+        bare.sockets.clear();
+        let mut subject = subject_of(bare.clone(), &[]);
+        let mut hopeless = probes();
+        hopeless.virt =
+            VirtState { virt_type: None, failure: Some("flags: no vmx".into()), lacks_emulator: false };
+        let untried = VirtState { lacks_emulator: true, ..hopeless.virt.clone() };
+        subject.input.settings.packages_pending = true;
+        subject.probes = Box::new(FakeProbes { virt: untried, ..probes() });
+        assert_eq!(kvm(&subject)[0].level, Level::Skip);
+        let found = virt(&subject);
+        assert!(found.len() == 5 && found.iter().all(|f| f.level == Level::Skip), "{found:#?}");
+        assert_eq!(found[0].why, "libvirtd is not here yet: libvirt-daemon-system is not installed");
+
+        subject.probes = Box::new(hopeless);
+        assert_eq!(kvm(&subject)[0].level, Level::Fail, "no package gives the processor what it lacks");
+        bare.programs.insert("qemu-system-x86_64".into(), "QEMU emulator version 5.2.0".into());
+        let mut old = subject_of(bare, &[]);
+        old.input.settings.packages_pending = true;
+        assert_eq!(virt(&old)[1].level, Level::Fail);
     }
 
     #[test]

@@ -3,11 +3,13 @@
 mod conflicts;
 mod devices;
 mod floating;
+mod path;
 mod ports;
 
 pub(super) use conflicts::conflicts;
 pub(super) use devices::{kernel, mesh, mtu};
 pub(super) use floating::floating;
+pub(super) use path::path;
 pub(super) use ports::ports;
 
 use crate::finding::Finding;

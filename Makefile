@@ -11,8 +11,8 @@ quickstart: ## install, build, start the cloud, boot a guest, show its console
 quickstart-down: ## stop and remove everything that quickstart made
 	@scripts/quickstart-down.sh
 
-test: ## everything that can run here: lint, unit, store, daemon, kernel, hypervisor, system, conformance, modules, role
-	@scripts/test.sh lint rust role-static conformance system quickstart modules role
+test: ## everything that can run here: lint, unit, store, daemon, kernel, hypervisor, system, conformance, modules, examples, role
+	@scripts/test.sh lint rust role-static conformance system quickstart modules examples role
 
 test-rust: ## unit, store, daemon, kernel and hypervisor tests
 	@scripts/test.sh rust
@@ -34,6 +34,9 @@ test-quickstart: ## quickstart and quickstart-down leave nothing behind
 
 test-modules: ## the Ansible modules in real playbooks against a running cloud
 	@scripts/test.sh modules
+
+test-examples: ## the examples that need no host: Apache in front of two nodes, the pipeline, the authority
+	@scripts/test.sh examples
 
 test-role-static: ## the collection without a host: style, declarations, archive, what it renders
 	@scripts/test.sh role-static
@@ -62,4 +65,4 @@ bench: ## the figures of the benchmark programs, as a table and as JSON
 lint: ## formatting, clippy, floors, sizes, duplicates, licences
 	@scripts/test.sh lint
 
-.PHONY: help quickstart quickstart-down test test-rust test-system test-kill test-nodes test-conformance test-quickstart test-modules test-role-static test-role test-cluster test-check test-preflight test-drain test-fresh bench lint
+.PHONY: help quickstart quickstart-down test test-rust test-system test-kill test-nodes test-conformance test-quickstart test-modules test-examples test-role-static test-role test-cluster test-check test-preflight test-drain test-fresh bench lint

@@ -225,6 +225,11 @@ def modules(totals):
     pytest(totals, {"SF_NODE": str(binary()), "SF_ANSIBLE": venv("ansible")}, "tests/modules")
 
 
+def examples(totals):
+    """The examples that need no host: a load balancer, a pipeline, an authority."""
+    pytest(totals, {"SF_NODE": str(binary()), "SF_ANSIBLE": venv("ansible")}, "tests/examples")
+
+
 def role_static(totals):
     """The collection without a host: style, declarations, archive, what it renders."""
     tail = Tail()
@@ -287,7 +292,7 @@ def drain(totals):
 
 
 ALL = (
-    lint, rust, role_static, conformance, system, kill, nodes, quickstart, modules, role, cluster, check, preflight, drain,
+    lint, rust, role_static, conformance, system, kill, nodes, quickstart, modules, examples, role, cluster, check, preflight, drain,
 )
 STAGES = {stage.__name__.replace("_", "-"): stage for stage in ALL}
 

@@ -22,7 +22,8 @@ GRACE_SECONDS = 10
 # How much of a failed command is told again at the end.
 REPORT_LINES = 60
 EVERYTHING = ["--workspace", "--all-targets", "--all-features", "--locked"]
-CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
+CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed;")
+CARGO_IGNORED = re.compile(r"^test (\S+) \.\.\. ignored(?:, (.+))?$")
 PYTEST_RESULT = re.compile(r"(\d+) (passed|failed|error|errors|skipped)\b")
 SKIPPED = re.compile(r"^(?:.*?\b)?skipped: (.+)$")
 
@@ -69,14 +70,14 @@ class Libtest:
             self.seen = True
             self.totals.passed += int(match[1])
             self.totals.failed += int(match[2])
-            if int(match[3]):
-                self.totals.skips.append(f"{match[3]} tests marked as ignored")
             if self.failed:
                 self.totals.failures.append(self.failed)
             self.section, self.failed = None, []
             return True
         if line in ("successes:", "failures:"):
             self.section = line
+        elif match := CARGO_IGNORED.match(line):
+            self.totals.skips.append(f"{match[1]}: {match[2] or 'no reason given'}")
         elif match := SKIPPED.match(line):
             # A test that could not run says so and returns; cargo counts it as passed.
             self.totals.passed -= 1

@@ -12,7 +12,7 @@ quickstart-down: ## stop and remove everything that quickstart made
 	@scripts/quickstart-down.sh
 
 test: ## everything that can run here: lint, unit, store, daemon, kernel, hypervisor, system, conformance, modules, examples, role
-	@scripts/test.sh lint rust role-static conformance system quickstart modules examples role
+	@scripts/test.sh lint rust role-static conformance system kill quickstart modules examples role
 
 test-rust: ## unit, store, daemon, kernel and hypervisor tests
 	@scripts/test.sh rust

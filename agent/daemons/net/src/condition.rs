@@ -1,4 +1,4 @@
-//! Conditions of the node: a gauge each, and an event when one appears or goes.
+//! Conditions of the node: a gauge each, an event when one appears or goes, and a report to the cluster.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,14 @@ use sf_model::event::EventType;
 #[derive(Default)]
 pub(crate) struct Conditions {
     standing: Mutex<BTreeSet<String>>,
+    /// Those that the cluster knows of; nothing until it took the first report.
+    reported: Mutex<Option<BTreeSet<String>>>,
 }
 
 impl Conditions {
-    /// Takes the conditions found now and tells what changed.
-    pub(crate) fn update(&self, context: &DaemonContext, found: &[String]) {
+    /// Takes the conditions found now and tells what changed. The cluster is told until it has heard: it places nothing
+    /// here that the node would refuse.
+    pub(crate) async fn update(&self, context: &DaemonContext, found: &[String]) {
         let found: BTreeSet<String> = found.iter().cloned().collect();
         let before = std::mem::replace(&mut *self.standing.lock(), found.clone());
         for name in found.difference(&before) {
@@ -25,6 +28,13 @@ impl Conditions {
         }
         for name in before.difference(&found) {
             tell(context, name, 0.0, "network condition ended");
+        }
+        if self.reported.lock().as_ref() == Some(&found) {
+            return;
+        }
+        match context.report_conditions(found.iter().cloned().collect()).await {
+            Ok(()) => *self.reported.lock() = Some(found),
+            Err(error) => tracing::warn!(%error, "conditions of the network are reported with the next pass"),
         }
     }
 

@@ -23,7 +23,7 @@ pub(crate) async fn render(state: &State) -> Result<(), NetError> {
             "the host was changed"
         );
     }
-    state.shared.conditions.update(&state.context, &reply.conditions);
+    state.shared.conditions.update(&state.context, &reply.conditions).await;
     let fit = !state.shared.conditions.stands("underlay_mtu_too_small");
     state.shared.may_carry.store(carries && fit, Ordering::Relaxed);
     Ok(())

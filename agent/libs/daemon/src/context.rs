@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sf_config::{ClusterConfig, NodeConfig};
 use sf_events::Recorder;
-use sf_gateway::{CallClass, Caller, Gateway, GatewayOptions};
+use sf_gateway::{CallClass, Caller, DbError, Gateway, GatewayOptions};
 use sf_model::{DaemonName, IncarnationId};
-use sf_protos::nodes::{RegisterNodeRequest, ReportDaemonStateRequest};
+use sf_protos::nodes::{DaemonConditions, RegisterNodeRequest, ReportDaemonStateRequest};
 use sf_runtime::{Liveness, Shutdown, StatusLine, notify};
 
 use crate::cluster::{self, ClusterConfigHandle, ClusterReader};
@@ -83,16 +83,29 @@ impl DaemonContext {
 
     /// Tells the cluster what this daemon does: `running`, `stopping`, `stopped`. Best effort; check-in is what counts.
     pub async fn report(&self, state: &str) {
-        let request = ReportDaemonStateRequest {
+        if let Err(error) = self.gateway.call(CallClass::Once, self.report_of(state, None)).await {
+            tracing::debug!(%error, state, "the state of the daemon could not be reported");
+        }
+    }
+
+    /// Tells the cluster what keeps this daemon, which runs, from part of its work; nothing when `conditions` is empty.
+    ///
+    /// # Errors
+    /// The gateway did not take it: what was told before stands.
+    pub async fn report_conditions(&self, conditions: Vec<String>) -> Result<(), DbError> {
+        let request = self.report_of("running", Some(DaemonConditions { names: conditions }));
+        self.gateway.call(CallClass::Background, request).await.map(|_| ())
+    }
+
+    fn report_of(&self, state: &str, conditions: Option<DaemonConditions>) -> ReportDaemonStateRequest {
+        ReportDaemonStateRequest {
             node_uuid: self.node.uuid.to_string(),
             daemon: self.name.to_string(),
             state: state.to_owned(),
             incarnation: self.incarnation.to_string(),
             pid: std::process::id(),
             release: Release::own().to_string(),
-        };
-        if let Err(error) = self.gateway.call(CallClass::Once, request).await {
-            tracing::debug!(%error, state, "the state of the daemon could not be reported");
+            conditions,
         }
     }
 

@@ -15,6 +15,8 @@ use crate::stage::{Reason, Stage};
 pub struct Request {
     /// What the instance is charged (`scheduler.md` §3.1).
     pub charge: Amounts,
+    /// It has interfaces.
+    pub networked: bool,
     /// Wishes about neighbours.
     pub affinity: Affinity,
     /// The node the caller named.
@@ -119,7 +121,7 @@ fn failures(snapshot: &Snapshot, node: &Node, request: &Request) -> Vec<Dropped>
             limit,
         });
     };
-    if let Some(reason) = pre_schedule(snapshot, node) {
+    if let Some(reason) = pre_schedule(snapshot, node, request) {
         fail(Stage::PreSchedule, reason, [0; 3]);
     }
     if !node.is_hypervisor {
@@ -143,10 +145,11 @@ fn failures(snapshot: &Snapshot, node: &Node, request: &Request) -> Vec<Dropped>
     failed
 }
 
-fn pre_schedule(snapshot: &Snapshot, node: &Node) -> Option<Reason> {
+fn pre_schedule(snapshot: &Snapshot, node: &Node, request: &Request) -> Option<Reason> {
     match &node.capacity {
         None => Some(Reason::NoCapacityRow),
         Some(capacity) if !capacity.open => Some(Reason::Closed),
+        Some(capacity) if capacity.network_unfit && request.networked => Some(Reason::NetworkUnfit),
         // Written so that an age that is not a number is stale too.
         Some(capacity) if capacity.metrics_age_seconds <= snapshot.metrics_max_age_seconds => None,
         Some(_) => Some(Reason::Stale),
@@ -209,10 +212,34 @@ fn affinity_unsatisfiable(snapshot: &Snapshot, nodes: &[&Node], request: &Reques
     let mut open = nodes
         .iter()
         .filter(|node| {
-            pre_schedule(snapshot, node).is_none() && node.is_hypervisor && is_named(node, request)
+            pre_schedule(snapshot, node, request).is_none() && node.is_hypervisor && is_named(node, request)
         })
         .peekable();
     request.affinity.is_hard()
         && open.peek().is_some()
         && open.all(|node| affinity::violation(&request.affinity, &node.tags).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::testing::{amounts, node, request, snapshot};
+
+    #[test]
+    fn a_node_that_can_make_no_networks_takes_instances_without_interfaces() {
+        let mut unfit = node(1, amounts(8, 8192, 100), Amounts::default());
+        unfit.capacity.as_mut().unwrap().network_unfit = true;
+        let snapshot = snapshot(vec![unfit]);
+        let decided = |networked| {
+            let request = Request { networked, ..request(1, 512, 10) };
+            decide(&snapshot, &request, &Policy::default(), &mut StdRng::seed_from_u64(7))
+        };
+        assert_eq!(decided(false).ordered.len(), 1);
+        let refused = decided(true);
+        let reasons: Vec<&Reason> = refused.dropped.iter().map(|dropped| &dropped.reason).collect();
+        assert_eq!((refused.ordered.len(), reasons), (0, vec![&Reason::NetworkUnfit]));
+    }
 }

@@ -41,6 +41,8 @@ pub struct Node {
 pub struct Capacity {
     /// The node accepts placements.
     pub open: bool,
+    /// It accepts none with interfaces.
+    pub network_unfit: bool,
     /// What may be promised.
     pub limit: Amounts,
     /// What is promised.

@@ -62,6 +62,8 @@ pub enum Reason {
     Closed,
     /// The node's figures are too old.
     Stale,
+    /// The node can make no further networks.
+    NetworkUnfit,
     /// The role is absent.
     NotHypervisor,
     /// The caller asked for another node.
@@ -103,6 +105,7 @@ impl fmt::Display for Reason {
             Self::NoCapacityRow => "has not published its capacity",
             Self::Closed => "accepts no placements",
             Self::Stale => "has not published recent metrics",
+            Self::NetworkUnfit => "cannot take part in further networks",
             Self::NotHypervisor => "is not a hypervisor",
             Self::OtherNodeRequested => "is not the requested node",
             Self::PerInstanceMaximum => "allows fewer vCPUs per instance",

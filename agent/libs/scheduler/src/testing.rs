@@ -26,6 +26,7 @@ pub(crate) fn node(number: u32, limit: Amounts, used: Amounts) -> Node {
         is_hypervisor: true,
         capacity: Some(Capacity {
             open: true,
+            network_unfit: false,
             limit,
             used,
             disk_headroom_gb: 100,

@@ -16,6 +16,7 @@ use crate::stage::Reason;
 const CLOSED: &str = "closed";
 const STALE: &str = "stale";
 const HEADROOM: &str = "headroom";
+const NETWORK: &str = "network";
 
 impl From<Amounts> for pb::Amounts {
     fn from(amounts: Amounts) -> Self {
@@ -54,6 +55,7 @@ pub fn affinity_from_wire(affinity: &pb::AffinityRequest) -> Affinity {
 pub fn capacity_from_wire(node: &pb::NodeCapacity) -> Option<Capacity> {
     node.sized.then(|| Capacity {
         open: node.open,
+        network_unfit: node.network_unfit,
         limit: node.limit.unwrap_or_default().into(),
         used: node.used.unwrap_or_default().into(),
         disk_headroom_gb: node.disk_headroom_gb,
@@ -95,6 +97,7 @@ pub fn refusal_to_wire(refusal: &GuardRefusal) -> ipb::CandidateRefusal {
         Reason::Closed | Reason::NoCapacityRow => ("node", CLOSED),
         Reason::Stale => ("node", STALE),
         Reason::NoDiskHeadroom => ("node", HEADROOM),
+        Reason::NetworkUnfit => ("node", NETWORK),
         _ => ("node", ""),
     };
     ipb::CandidateRefusal {
@@ -119,6 +122,7 @@ pub fn refusals_from_wire(refusals: &[ipb::CandidateRefusal]) -> Vec<GuardRefusa
                 (_, _, Ok(dimension)) => Reason::Full(dimension),
                 (_, STALE, _) => Reason::Stale,
                 (_, HEADROOM, _) => Reason::NoDiskHeadroom,
+                (_, NETWORK, _) => Reason::NetworkUnfit,
                 _ => Reason::Closed,
             };
             Some(GuardRefusal {
@@ -184,6 +188,7 @@ mod tests {
             Reason::Full(Dimension::Memory),
             Reason::ClusterFull(Dimension::Disk),
             Reason::Closed,
+            Reason::NetworkUnfit,
             Reason::Stale,
             Reason::NoDiskHeadroom,
         ] {

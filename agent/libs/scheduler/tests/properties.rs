@@ -38,14 +38,18 @@ fn amounts() -> impl Strategy<Value = Amounts> {
 }
 
 fn capacity() -> impl Strategy<Value = Capacity> {
-    (prop::bool::weighted(0.9), amounts(), amounts(), -5..100i64, figure(), figure()).prop_map(
-        |(open, limit, used, disk_headroom_gb, expected_demand, metrics_age_seconds)| Capacity {
-            open,
-            limit,
-            used,
-            disk_headroom_gb,
-            expected_demand,
-            metrics_age_seconds,
+    let unfit = prop::bool::weighted(0.2);
+    (prop::bool::weighted(0.9), unfit, amounts(), amounts(), -5..100i64, figure(), figure()).prop_map(
+        |(open, network_unfit, limit, used, disk_headroom_gb, expected_demand, metrics_age_seconds)| {
+            Capacity {
+                open,
+                network_unfit,
+                limit,
+                used,
+                disk_headroom_gb,
+                expected_demand,
+                metrics_age_seconds,
+            }
         },
     )
 }
@@ -110,9 +114,10 @@ fn request() -> impl Strategy<Value = Request> {
     let hard = (prop::collection::vec("[ab]", 0..2), prop::collection::vec("[bc]", 0..2));
     let node =
         || prop::option::weighted(0.2, 0..12u128).prop_map(|id| id.map(|id| NodeId::from_uuid(uuid(id))));
-    (1..50i64, 1..50i64, 0..50i64, soft, hard, node(), node()).prop_map(
-        |(cpus, memory_mb, disk_gb, soft, hard, requested_node, current_node)| Request {
+    (1..50i64, 1..50i64, 0..50i64, any::<bool>(), soft, hard, node(), node()).prop_map(
+        |(cpus, memory_mb, disk_gb, networked, soft, hard, requested_node, current_node)| Request {
             charge: Amounts { cpus, memory_mb, disk_gb },
+            networked,
             affinity: Affinity {
                 prefer_with: soft.0,
                 prefer_without: soft.1,
@@ -158,6 +163,7 @@ proptest! {
             let capacity = node.capacity.unwrap();
             prop_assert!(capacity.open && node.is_hypervisor && capacity.disk_headroom_gb > 0);
             prop_assert!(capacity.metrics_age_seconds <= 90.0);
+            prop_assert!(!(capacity.network_unfit && request.networked));
             prop_assert!(request.requested_node.is_none_or(|named| named == node.id));
             let here = |tag: &String| node.tags.get(tag).is_some_and(|&n| n > 0);
             prop_assert!(request.affinity.require_with.iter().all(here));

@@ -26,6 +26,8 @@ pub struct Admission<'a> {
     pub namespace: &'a str,
     /// What it is charged.
     pub amounts: Amounts,
+    /// It has interfaces.
+    pub networked: bool,
     /// Its tags.
     pub tags: &'a [String],
     /// Its wishes; only the hard ones are checked here.
@@ -129,10 +131,11 @@ async fn take_from_node(conn: &mut Conn, ctx: &TxContext, admission: &Admission<
     let update = add_to(update, "used", admission.amounts)
         .push(
             ", used_instances = used_instances + 1, updated_at = UTC_TIMESTAMP(6), row_version = row_version + 1 \
-             WHERE node_uuid = ? AND open AND disk_headroom_gb > 0 \
+             WHERE node_uuid = ? AND open AND NOT (network_unfit AND ?) AND disk_headroom_gb > 0 \
              AND metrics_at >= TIMESTAMPADD(MICROSECOND, -?, UTC_TIMESTAMP(6))",
         )
         .bind(admission.node)
+        .bind(admission.networked)
         .bind(settings.node_metrics_max_age);
     let update = fits(update, "used", |column| format!("limit_{column}"), admission.amounts);
     if update.run(conn).await? == 0 {

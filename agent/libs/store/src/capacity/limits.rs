@@ -16,6 +16,8 @@ rows! {
         is_open: bool,
         should_open: bool,
         created: bool,
+        is_unfit: bool,
+        should_be_unfit: bool,
     }
 }
 
@@ -70,8 +72,11 @@ pub async fn publish_limits(
     refresh_open(conn, node).await
 }
 
-/// Recomputes whether a node accepts placements, in the transaction that changed one of the facts: its role, state,
-/// schedulability, daemons or storage. Answers nothing for a node without capacity row.
+/// Condition of `sf-net` with which a node keeps its networks but makes no further ones (`networking.md` §4).
+const UNFIT: &str = "underlay_mtu_too_small";
+
+/// Recomputes whether a node accepts placements, and those with interfaces, in the transaction that changed one of the
+/// facts: its role, state, schedulability, daemons or storage. Answers nothing for a node without capacity row.
 ///
 /// A node that is not healthy also loses the age of its figures, so that it is a candidate again only after a
 /// publication made since.
@@ -79,7 +84,10 @@ pub async fn publish_limits(
 /// # Errors
 /// Those of the database.
 pub async fn refresh_open(conn: &mut Conn, node: NodeId) -> StoreResult<()> {
-    let row: Option<OpenRow> = sql("SELECT c.open AS is_open, n.state = 'created' AS created, \
+    let row: Option<OpenRow> =
+        sql("SELECT c.open AS is_open, n.state = 'created' AS created, c.network_unfit AS is_unfit, \
+         EXISTS (SELECT 1 FROM node_daemons d WHERE d.node_uuid = n.uuid AND d.enabled AND d.daemon = 'net' \
+          AND FIND_IN_SET(?, d.conditions)) AS should_be_unfit, \
          (n.is_hypervisor AND n.state = 'created' AND n.schedulable \
           AND NOT EXISTS (SELECT 1 FROM node_storage_health h WHERE h.node_uuid = n.uuid AND NOT h.healthy) \
           AND NOT EXISTS (SELECT 1 FROM node_daemons d WHERE d.node_uuid = n.uuid AND d.enabled \
@@ -89,18 +97,20 @@ pub async fn refresh_open(conn: &mut Conn, node: NodeId) -> StoreResult<()> {
              OR (d.state IN ('stopped', 'failed') \
               AND d.updated_at < TIMESTAMPADD(SECOND, -?, UTC_TIMESTAMP(6)))))) AS should_open \
          FROM node_capacity c JOIN nodes n ON n.uuid = c.node_uuid WHERE c.node_uuid = ?")
-    .bind(DEGRADED_SECONDS)
-    .bind(DEGRADED_SECONDS)
-    .bind(node)
-    .first_row(conn)
-    .await?;
+        .bind(UNFIT)
+        .bind(DEGRADED_SECONDS)
+        .bind(DEGRADED_SECONDS)
+        .bind(node)
+        .first_row(conn)
+        .await?;
     let Some(row) = row else { return Ok(()) };
-    if row.is_open == row.should_open && row.created {
+    if row.is_open == row.should_open && row.is_unfit == row.should_be_unfit && row.created {
         return Ok(());
     }
-    sql("UPDATE node_capacity SET open = ?, metrics_at = IF(?, metrics_at, NULL), \
+    sql("UPDATE node_capacity SET open = ?, network_unfit = ?, metrics_at = IF(?, metrics_at, NULL), \
          updated_at = UTC_TIMESTAMP(6), row_version = row_version + 1 WHERE node_uuid = ?")
     .bind(row.should_open)
+    .bind(row.should_be_unfit)
     .bind(row.created)
     .bind(node)
     .run(conn)

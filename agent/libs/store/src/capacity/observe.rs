@@ -67,6 +67,9 @@ fn of_node(ctx: &TxContext, row: &NodeCapacity, requested: Amounts) -> (sf_sched
         (Reason::NoDiskHeadroom, 0, capacity.disk_headroom_gb)
     } else {
         let dimension = binding(requested, capacity.used, capacity.limit);
+        if capacity.network_unfit && capacity.used.plus(requested).exceeds(&capacity.limit).is_none() {
+            return (Reason::NetworkUnfit, 0, 0);
+        }
         (Reason::Full(dimension), capacity.used.get(dimension), capacity.limit.get(dimension))
     }
 }

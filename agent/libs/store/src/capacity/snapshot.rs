@@ -25,6 +25,7 @@ rows! {
         schedulable: bool,
         is_hypervisor: bool,
         open: Option<bool>,
+        network_unfit: Option<bool>,
         limit_cpus: Option<i64>,
         limit_memory_mb: Option<i64>,
         limit_disk_gb: Option<i64>,
@@ -110,7 +111,8 @@ pub(super) async fn nodes(
     ctx: &TxContext,
     only: Option<NodeId>,
 ) -> StoreResult<Vec<NodeCapacity>> {
-    let query = sql("SELECT n.uuid, n.fqdn AS name, n.state, n.schedulable, n.is_hypervisor, c.open, \
+    let query = sql(
+        "SELECT n.uuid, n.fqdn AS name, n.state, n.schedulable, n.is_hypervisor, c.open, c.network_unfit, \
          c.limit_cpus, c.limit_memory_mb, c.limit_disk_gb, c.used_cpus, c.used_memory_mb, c.used_disk_gb, \
          c.used_instances, c.disk_headroom_gb, c.expected_demand, \
          TIMESTAMPDIFF(MICROSECOND, c.demand_at, UTC_TIMESTAMP(6)) AS demand_age_us, \
@@ -121,7 +123,8 @@ pub(super) async fn nodes(
          m.instances_total, m.instances_active \
          FROM nodes n LEFT JOIN node_capacity c ON c.node_uuid = n.uuid \
          LEFT JOIN node_metrics m ON m.node_uuid = n.uuid \
-         WHERE n.is_hypervisor AND n.state <> 'deleted'");
+         WHERE n.is_hypervisor AND n.state <> 'deleted'",
+    );
     let query = match only {
         Some(node) => query.push(" AND n.uuid = ?").bind(node),
         None => query,
@@ -139,6 +142,7 @@ fn view(row: NodeRow, half_life: f64) -> NodeCapacity {
         name: row.name,
         sized: row.open.is_some(),
         open: row.open.unwrap_or(false),
+        network_unfit: row.network_unfit.unwrap_or(false),
         limit: amounts(row.limit_cpus, row.limit_memory_mb, row.limit_disk_gb),
         used: amounts(row.used_cpus, row.used_memory_mb, row.used_disk_gb),
         disk_headroom_gb: row.disk_headroom_gb.unwrap_or(0),

@@ -105,6 +105,7 @@ pub async fn create_on(
         node,
         namespace: &request.namespace,
         amounts: create.amounts,
+        networked: !request.interfaces.is_empty(),
         tags: &request.tags,
         affinity: &create.affinity,
         request_hash: create.request_hash,

@@ -7,7 +7,8 @@ use sf_model::event::EventType;
 use sf_model::state::NodeState;
 use sf_model::{IncarnationId, NodeId, ObjectRef, ObjectType};
 use sf_protos::nodes::{
-    RegisterNodeReply, RegisterNodeRequest, ReportDaemonStateReply, ReportDaemonStateRequest,
+    DaemonConditions, RegisterNodeReply, RegisterNodeRequest, ReportDaemonStateReply,
+    ReportDaemonStateRequest,
 };
 
 use super::view;
@@ -151,21 +152,35 @@ pub async fn report_daemon(
         return Err(StoreError::Invalid(format!("state: {:?} is not a state of a daemon", request.state)));
     }
     require_live(conn, node).await?;
-    sql("INSERT INTO node_daemons (node_uuid, daemon, enabled, state, incarnation, pid, `release`, started_at, \
-         updated_at) VALUES (?, ?, TRUE, ?, ?, ?, ?, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)) \
+    let conditions = request.conditions.as_ref().map(conditions).transpose()?;
+    sql("INSERT INTO node_daemons (node_uuid, daemon, enabled, state, incarnation, pid, `release`, conditions, started_at, \
+         updated_at) VALUES (?, ?, TRUE, ?, ?, ?, ?, COALESCE(?, ''), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)) \
          ON DUPLICATE KEY UPDATE started_at = IF(incarnation <=> VALUES(incarnation), started_at, VALUES(started_at)), \
          state = VALUES(state), incarnation = VALUES(incarnation), pid = VALUES(pid), `release` = VALUES(`release`), \
-         updated_at = VALUES(updated_at)")
+         conditions = COALESCE(?, conditions), updated_at = VALUES(updated_at)")
     .bind(node)
     .bind(daemon_name(&request.daemon))
     .bind(&request.state)
     .bind(incarnation)
     .bind(request.pid)
     .bind(&request.release)
+    .bind(conditions.as_ref())
+    .bind(conditions.as_ref())
     .run(conn)
     .await?;
     capacity::refresh_open(conn, node).await?;
     Ok(ReportDaemonStateReply {})
+}
+
+/// Conditions as they are kept: in a set, by which they are found.
+fn conditions(conditions: &DaemonConditions) -> StoreResult<String> {
+    let is_name = |name: &String| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    match conditions.names.iter().find(|name| !is_name(name)) {
+        Some(name) => Err(StoreError::Invalid(format!("conditions: {name:?} is no name of a condition"))),
+        None => Ok(conditions.names.join(",")),
+    }
 }
 
 /// Locks a node's row and answers its state.

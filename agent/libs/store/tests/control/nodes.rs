@@ -223,6 +223,7 @@ async fn a_deleted_node_is_gone_for_its_daemons_and_leaves_nothing() {
         incarnation: IncarnationId::random().to_string(),
         pid: 7,
         release: "0.1.0".into(),
+        conditions: None,
     });
     let say = || {
         let report = report.clone();

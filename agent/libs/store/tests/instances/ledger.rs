@@ -42,6 +42,38 @@ async fn eight_callers_one_slot() {
 }
 
 #[tokio::test]
+async fn a_node_whose_mesh_is_too_small_takes_no_more_instances_with_interfaces() {
+    let Some(world) = World::start(&[]).await else { return };
+    let node = world.node("n1", amounts(40, 1 << 20, 1_000)).await;
+    let networked = || Wish { networked: true, ..Wish::new(node, amounts(1, 64, 1)) };
+    world.admit(networked()).await.unwrap();
+
+    world.report_conditions(node, Some(&["foreign_forward_drop", "underlay_mtu_too_small"])).await.unwrap();
+    let refused = world.admit(networked()).await;
+    assert_eq!(refusal(&refused), Some(Refusal::Node), "{refused:?}");
+    let seen = world
+        .run(move |conn, ctx| {
+            Box::pin(
+                async move { capacity::observe(conn, ctx, node, Refusal::Node, amounts(1, 64, 1)).await },
+            )
+        })
+        .await
+        .unwrap();
+    assert_eq!((seen.stage.as_str(), seen.dimension.as_str()), ("node", "network"));
+    world.admit(Wish::new(node, amounts(1, 64, 1))).await.unwrap();
+    // Neither its figures nor a daemon that starts again make it fit.
+    world.publish(node, metrics(amounts(40, 1 << 20, 1_000))).await;
+    world.report_conditions(node, None).await.unwrap();
+    assert_eq!(refusal(&world.admit(networked()).await), Some(Refusal::Node));
+
+    world.report_conditions(node, Some(&["foreign_forward_drop"])).await.unwrap();
+    world.admit(networked()).await.unwrap();
+    world.assert_ledger_exact().await;
+    let odd = world.report_conditions(node, Some(&["a,b"])).await.unwrap_err();
+    assert!(odd.to_string().contains("no name of a condition"), "{odd}");
+}
+
+#[tokio::test]
 async fn the_binding_dimension_is_named() {
     let Some(world) = World::start(&[]).await else { return };
     let node = world.node("n1", amounts(4, 4096, 40)).await;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use sf_model::affinity::Affinity;
-use sf_model::{InstanceId, NodeId};
-use sf_protos::nodes::NodeMetrics;
+use sf_model::{IncarnationId, InstanceId, NodeId};
+use sf_protos::nodes::{DaemonConditions, NodeMetrics, ReportDaemonStateRequest};
 use sf_scheduler::Amounts;
 use sf_store::capacity::{self, Admission, Refusal};
 use sf_store::sql::sql;
@@ -94,6 +94,28 @@ impl World {
         .unwrap();
     }
 
+    /// What `sf-net` of a node says of itself; without conditions as when it starts.
+    pub(crate) async fn report_conditions(
+        &self,
+        node: NodeId,
+        conditions: Option<&[&str]>,
+    ) -> StoreResult<()> {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let request = ReportDaemonStateRequest {
+            node_uuid: node.to_string(),
+            daemon: "net".into(),
+            state: "running".into(),
+            incarnation: IncarnationId::random().to_string(),
+            conditions: conditions.map(|given| DaemonConditions { names: names(given) }),
+            ..ReportDaemonStateRequest::default()
+        };
+        self.run(move |conn, _| {
+            let request = request.clone();
+            Box::pin(async move { sf_store::nodes::report_daemon(conn, &request).await.map(drop) })
+        })
+        .await
+    }
+
     /// A statement without interest in its result.
     pub(crate) async fn execute(&self, text: &str) {
         let mut conn = self.db.conn().await;
@@ -116,6 +138,7 @@ impl World {
                     node: wish.node,
                     namespace: "tenant",
                     amounts: wish.amounts,
+                    networked: wish.networked,
                     tags: &wish.tags,
                     affinity: &wish.affinity,
                     request_hash: [7; 32],
@@ -171,6 +194,7 @@ pub(crate) struct Wish {
     pub(crate) owner: InstanceId,
     pub(crate) node: NodeId,
     pub(crate) amounts: Amounts,
+    pub(crate) networked: bool,
     pub(crate) tags: Vec<String>,
     pub(crate) affinity: Affinity,
     pub(crate) lease: Option<Duration>,
@@ -182,6 +206,7 @@ impl Wish {
             owner: InstanceId::random(),
             node,
             amounts,
+            networked: false,
             tags: vec![],
             affinity: Affinity::default(),
             lease: None,

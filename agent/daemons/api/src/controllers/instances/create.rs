@@ -37,6 +37,7 @@ pub async fn handle(call: Call, create: Create) -> ApiResult {
     let bases = resolve(&call, &create, &namespace).await?;
     let wanted = Wanted {
         charge: charge(&call, &create, &bases),
+        networked: !create.networks.is_empty(),
         affinity: create.affinity.clone(),
         requested_node,
         current_node: None,

@@ -1,0 +1,1 @@
+ALTER TABLE node_daemons DROP COLUMN IF EXISTS conditions;

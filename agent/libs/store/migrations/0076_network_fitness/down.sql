@@ -1,0 +1,1 @@
+ALTER TABLE node_capacity DROP COLUMN IF EXISTS network_unfit;

@@ -2,7 +2,7 @@
 
     python scripts/lint/collection                 every gate
     python scripts/lint/collection GATE...         some of them
-    python scripts/lint/collection GATE --write    writes what the gate compares: variables, daemons, exposure
+    python scripts/lint/collection GATE --write    writes what the gate compares: variables, modules, daemons, cli, exposure
 
 Gates that ask the agent take its path from SF_NODE and are skipped without it.
 """
@@ -11,6 +11,7 @@ import os
 import sys
 import time
 
+import cli_reference
 import daemon_table
 import modules_reference
 import pages
@@ -33,6 +34,7 @@ def gates(agent):
         "units": (tools.units, None),
         "tarball": (tarball.check, None),
         "daemons": (agent and (lambda: daemon_table.check(agent)), agent and (lambda: daemon_table.write(agent))),
+        "cli": (agent and (lambda: cli_reference.check(agent)), agent and (lambda: cli_reference.write(agent))),
         "render": (agent and (lambda: rendered.check(agent)), None),
         "exposure": (agent and (lambda: rendered.check_exposure(agent)), agent and (lambda: rendered.write_exposure(agent))),
         "ansible-lint": (tools.ansible_lint, None),

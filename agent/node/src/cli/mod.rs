@@ -1,6 +1,7 @@
 //! The command line. The name of the program decides the grammar: `sf-ctl`, or `sf-node` with `sf-ctl` as a subcommand.
 
 mod keys;
+mod reference;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -92,6 +93,9 @@ enum NodeCommand {
         #[command(subcommand)]
         command: Ctl,
     },
+    /// Print the reference page of the command line.
+    #[command(hide = true)]
+    CliReference,
     /// Start the private libvirt in a mount namespace of its own.
     #[command(hide = true)]
     LibvirtSpace(standalone::SpaceOptions),
@@ -148,6 +152,10 @@ fn execute(command: NodeCommand, common: &Common) -> Outcome {
         NodeCommand::Standalone(options) => standalone::execute(options),
         NodeCommand::LibvirtSpace(options) => standalone::enter_space(&options).map(|()| None),
         NodeCommand::Daemons => Ok(Some(list_daemons())),
+        NodeCommand::CliReference => {
+            let page = reference::page();
+            Ok(Some(Answer::new(json!({ "page": page }), page)))
+        }
         NodeCommand::Probe => probe::host().map(Some),
         NodeCommand::ProbeVirt { fresh } => {
             let config = load_node(&sources).ok().map(|loaded| loaded.config);

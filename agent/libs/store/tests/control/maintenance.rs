@@ -116,7 +116,7 @@ async fn deleted_nodes_go_after_their_time_and_only_when_cleared() {
         }
     };
     let old = insert("deleted", 3601, true).await;
-    for (state, age, cleared) in [("deleted", 3599, true), ("deleted", 9999, false), ("error", 9999, true)] {
+    for (state, age, cleared) in [("deleted", 3000, true), ("deleted", 9999, false), ("error", 9999, true)] {
         insert(state, age, cleared).await;
     }
     let ctx = Arc::new(context(&lead(&db).await));

@@ -44,7 +44,7 @@ async fn unary<R: Rpc>(
     message: R,
     limit: Duration,
 ) -> Result<R::Reply, Status> {
-    let mut client = Grpc::new(endpoint.channel.clone())
+    let mut client = Grpc::new(endpoint.channel())
         .max_encoding_message_size(MAX_MESSAGE)
         .max_decoding_message_size(MAX_MESSAGE);
     client.ready().await.map_err(|e| Status::unavailable(format!("{}: {e}", endpoint.name)))?;

@@ -14,6 +14,7 @@ use crate::class::CallClass;
 use crate::endpoint::Endpoint;
 use crate::error::DbError;
 use crate::health;
+use crate::names;
 use crate::picker::Picker;
 
 /// An attempt shorter than this cannot succeed and is not made.
@@ -49,9 +50,10 @@ impl Gateway {
         let endpoints: Vec<Arc<Endpoint>> = options
             .endpoints
             .iter()
-            .map(|(host, port)| Endpoint::new(host, *port).map(Arc::new))
+            .map(|(host, port)| Endpoint::new(host, *port, names::system()).map(Arc::new))
             .collect::<Result<_, _>>()?;
         endpoints.iter().for_each(health::watch);
+        endpoints.iter().for_each(names::watch);
         let start = rand::rng().random_range(0..endpoints.len().max(1));
         Ok(Self { inner: Arc::new(Inner { picker: Picker::new(endpoints, start), caller: options.caller }) })
     }

@@ -58,7 +58,7 @@ pub(crate) fn watch(endpoint: &Arc<Endpoint>) {
 /// One check; the time until the next. `None` when the endpoint is gone.
 async fn check_once(endpoint: &Weak<Endpoint>, before: Duration) -> Option<Duration> {
     let endpoint = endpoint.upgrade()?;
-    match check(endpoint.channel.clone(), LIMIT).await {
+    match check(endpoint.channel(), LIMIT).await {
         Ok(()) => {
             endpoint.served_now();
             endpoint.set_state(State::Ready);
@@ -75,7 +75,7 @@ async fn check_once(endpoint: &Weak<Endpoint>, before: Duration) -> Option<Durat
     }
 }
 
-async fn check(channel: Channel, limit: Duration) -> Result<(), HealthError> {
+pub(crate) async fn check(channel: Channel, limit: Duration) -> Result<(), HealthError> {
     let mut client = HealthClient::new(channel);
     let mut request = tonic::Request::new(HealthCheckRequest { service: String::new() });
     request.set_timeout(limit);

@@ -11,6 +11,7 @@ mod class;
 mod endpoint;
 mod error;
 mod health;
+mod names;
 mod page;
 mod picker;
 mod sink;

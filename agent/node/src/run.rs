@@ -102,6 +102,8 @@ async fn start(
 fn host(name: DaemonName, config: Arc<NodeConfig>, shutdown: Shutdown) -> Result<Host, Failure> {
     let metrics = Metrics::install().map_err(sf_daemon::DaemonError::from)?;
     let host = Host::new(config, &name.to_string(), shutdown, metrics, &[])?;
+    // Before anything else: where the spool is taken, another process runs in this one's place.
+    host.recorder(name)?;
     notify::watch(host.liveness.clone(), host.shutdown.clone());
     Ok(host)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sf_config::DatabaseConfig;
-use sf_daemon::Host;
+use sf_daemon::{DaemonError, Host};
 use sf_model::DaemonName;
 use sf_runtime::{StatusLine, notify};
 use sf_store::migrate::{self, SchemaError};
@@ -29,6 +29,9 @@ pub enum DatabaseError {
     /// MariaDB refuses the session, or its configuration is incomplete.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The process cannot be used.
+    #[error(transparent)]
+    Host(#[from] DaemonError),
     /// The gateway would listen everywhere.
     #[error(
         "database_bind_address {0} is every address of the host: name the mesh address, or set \
@@ -56,6 +59,7 @@ impl DatabaseError {
             Self::Schema(error) => !matches!(error, SchemaError::Store(inner) if is_transient(inner)),
             Self::Store(error) => !is_transient(error),
             Self::WildcardBind(_) => true,
+            Self::Host(error) => error.exit_code() == sf_config::EXIT_CONFIG,
             Self::Bind { .. } | Self::Serve(_) => false,
         }
     }
@@ -79,7 +83,7 @@ pub async fn run(host: Host, database: Arc<DatabaseConfig>) -> Result<(), Databa
         concurrency: ordinary,
         settings,
     });
-    host.start_drainer(Arc::new(OwnEvents(gateway.clone())));
+    host.start_drainer(name, Arc::new(OwnEvents(gateway.clone())))?;
     let server = Server::bind(gateway, address, &host.node.name, database.database_drain_grace).await?;
     tracing::info!(%address, "the gateway listens");
     server.serve(host.shutdown.clone(), host.liveness.clone(), status).await

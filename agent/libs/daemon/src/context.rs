@@ -42,7 +42,7 @@ pub struct DaemonContext {
     pub liveness: Liveness,
     /// What the service manager shows.
     pub status: StatusLine,
-    /// One per process start, for locks and claims.
+    /// One per start of the daemon, for locks and claims: what an earlier life holds is given back by the next.
     pub incarnation: IncarnationId,
 }
 
@@ -55,6 +55,7 @@ impl DaemonContext {
     /// # Errors
     /// The daemon must not run: see [`DaemonError`]. A database that is not there is waited for, never an error.
     pub async fn start(host: &Host, name: DaemonName) -> Result<Self, DaemonError> {
+        let events = host.recorder(name)?;
         host.serve_metrics(name).await?;
         let gateway = gateway(host, name)?;
         let status = host.status.for_daemon(name.program());
@@ -68,14 +69,14 @@ impl DaemonContext {
             config: host.config.clone(),
             cluster: ClusterConfigHandle::new(first),
             gateway,
-            events: host.recorder(name),
+            events,
             shutdown: host.shutdown.clone(),
             liveness: host.liveness.clone(),
             status,
-            incarnation: host.incarnation,
+            incarnation: IncarnationId::random(),
         };
         context.register(host).await?;
-        host.start_drainer(Arc::new(context.gateway.clone()));
+        host.start_drainer(name, Arc::new(context.gateway.clone()))?;
         context.keep_fresh(reader);
         context.status.set("running");
         Ok(context)

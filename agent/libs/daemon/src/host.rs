@@ -1,11 +1,12 @@
 //! What the process of a daemon has before it knows the cluster.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sf_config::NodeConfig;
-use sf_events::{BatchSink, Drainer, Recorder, Spool, SpoolOptions};
-use sf_model::{DaemonName, IncarnationId};
+use sf_events::{BatchSink, Drainer, Recorder, Spool, SpoolFigures, SpoolOptions};
+use sf_model::DaemonName;
 use sf_runtime::{Liveness, Metrics, Shutdown, StatusLine};
 use tokio::task::JoinHandle;
 
@@ -27,26 +28,30 @@ pub struct Host {
     pub metrics: Metrics,
     /// The status board of the process.
     pub status: StatusLine,
-    /// One per process start.
-    pub incarnation: IncarnationId,
     /// Every daemon of this node, as far as this process knows; empty when it knows only itself.
     pub daemons: Arc<[DaemonName]>,
     events: Arc<Events>,
 }
 
-/// The spool of the process. Several daemons of one process share one: there is one writer and one drainer.
+/// The spools of the process: one for each daemon that it runs, whether that is one or all of a node.
 struct Events {
-    spool: Spool,
-    /// The drainer outlives the daemons: what they record while they end is delivered too.
+    outlets: Mutex<BTreeMap<DaemonName, Outlet>>,
+    figures: SpoolFigures,
+    /// The drainers outlive the daemons: what they record while they end is delivered too.
     ending: Shutdown,
-    drainer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The way of one daemon's events out of the process.
+struct Outlet {
+    spool: Spool,
+    drainer: Option<JoinHandle<()>>,
 }
 
 impl Host {
-    /// Opens the spool `name` and puts the rest together.
+    /// A process called `sf-<name>`.
     ///
     /// # Errors
-    /// The identity or the spool cannot be used; another process may be running in this one's place.
+    /// The identity of the node cannot be used.
     pub fn new(
         config: Arc<NodeConfig>,
         name: &str,
@@ -55,9 +60,11 @@ impl Host {
         daemons: &[DaemonName],
     ) -> Result<Self, DaemonError> {
         let node = NodeIdentity::load(&config)?;
-        let spool = Spool::open(SpoolOptions::for_daemon(&config, name))?;
-        let events =
-            Events { spool, ending: Shutdown::new(shutdown.drain_left()), drainer: Mutex::new(None) };
+        let events = Events {
+            outlets: Mutex::default(),
+            figures: SpoolFigures::default(),
+            ending: Shutdown::new(shutdown.drain_left()),
+        };
         Ok(Self {
             config,
             node,
@@ -65,15 +72,18 @@ impl Host {
             liveness: Liveness::new(),
             metrics,
             status: StatusLine::new(format!("sf-{name}")),
-            incarnation: IncarnationId::random(),
             daemons: daemons.into(),
             events: Arc::new(events),
         })
     }
 
-    /// The recorder of a daemon of this process.
-    pub fn recorder(&self, daemon: DaemonName) -> Recorder {
-        Recorder::new(self.events.spool.clone(), &self.node.name, &daemon.program())
+    /// The recorder of a daemon of this process. Its spool is opened by the first call and kept open to the end.
+    ///
+    /// # Errors
+    /// The spool cannot be used; another process may be running in this one's place.
+    pub fn recorder(&self, daemon: DaemonName) -> Result<Recorder, DaemonError> {
+        let spool = self.events.with_outlet(&self.config, daemon, |outlet| outlet.spool.clone())?;
+        Ok(Recorder::new(spool, &self.node.name, &daemon.program()))
     }
 
     /// The same process with another shutdown, for a daemon that has to end before or after the others.
@@ -81,13 +91,17 @@ impl Host {
         Self { shutdown, ..self.clone() }
     }
 
-    /// Starts delivering recorded events to `sink`. The first call decides; later ones do nothing.
-    pub fn start_drainer(&self, sink: Arc<dyn BatchSink>) {
-        let mut drainer = self.events.drainer.lock();
-        if drainer.is_none() {
-            let work = Drainer::new(self.events.spool.clone(), sink);
-            *drainer = Some(tokio::spawn(work.run(self.events.ending.clone(), self.liveness.clone())));
-        }
+    /// Starts delivering what a daemon recorded to `sink`. The first call decides; later ones do nothing.
+    ///
+    /// # Errors
+    /// As [`Host::recorder`].
+    pub fn start_drainer(&self, daemon: DaemonName, sink: Arc<dyn BatchSink>) -> Result<(), DaemonError> {
+        self.events.with_outlet(&self.config, daemon, |outlet| {
+            outlet.drainer.get_or_insert_with(|| {
+                let work = Drainer::new(outlet.spool.clone(), sink);
+                tokio::spawn(work.run(self.events.ending.clone(), self.liveness.clone()))
+            });
+        })
     }
 
     /// Serves the Prometheus endpoint of a daemon, if it has one, and declares what every daemon exposes.
@@ -102,15 +116,33 @@ impl Host {
         Ok(())
     }
 
-    /// Delivers what still can be delivered, for at most ten seconds, and closes the spool. To be called when the
+    /// Delivers what still can be delivered, for at most ten seconds, and closes the spools. To be called when the
     /// daemons have ended.
     pub async fn finish(&self) {
         self.events.ending.request();
-        let drainer = self.events.drainer.lock().take();
-        if let Some(drainer) = drainer {
-            // It bounds itself.
-            let _ = drainer.await;
+        let outlets = std::mem::take(&mut *self.events.outlets.lock());
+        // The drainers end side by side, and each bounds itself.
+        for outlet in outlets.into_values() {
+            if let Some(drainer) = outlet.drainer {
+                let _ = drainer.await;
+            }
+            outlet.spool.close().await;
         }
-        self.events.spool.close().await;
+    }
+}
+
+impl Events {
+    fn with_outlet<T>(
+        &self,
+        config: &NodeConfig,
+        daemon: DaemonName,
+        work: impl FnOnce(&mut Outlet) -> T,
+    ) -> Result<T, DaemonError> {
+        let mut outlets = self.outlets.lock();
+        if let Some(outlet) = outlets.get_mut(&daemon) {
+            return Ok(work(outlet));
+        }
+        let spool = Spool::open_among(SpoolOptions::for_daemon(config, &daemon.to_string()), &self.figures)?;
+        Ok(work(outlets.entry(daemon).or_insert(Outlet { spool, drainer: None })))
     }
 }

@@ -1,6 +1,10 @@
 //! Names of the metrics of a spool; they are a contract.
 
+use std::ops::Add;
+use std::sync::Arc;
+
 use metrics::{counter, gauge};
+use parking_lot::Mutex;
 
 use crate::spool::DropReason;
 
@@ -15,19 +19,44 @@ fn announce() {
     counter!("eventlog_spool_corrupt_total").increment(0);
 }
 
-/// The present figures of one spool. They carry no label: a process shows those of its own spool, and a spool that it
-/// drains for a daemon that is gone shows none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gauges {
-    /// Of the process's own spool.
-    Shown,
-    /// Of an adopted one.
-    Hidden,
+/// The present figures of the spools of a process, shown together. The series carry no label: rows and bytes are those of
+/// all spools, and ages, pauses and obstacles are the worst of them. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct SpoolFigures {
+    spools: Arc<Mutex<Vec<Figures>>>,
+}
+
+/// The figures of one spool.
+#[derive(Debug, Clone, Copy, Default)]
+struct Figures {
+    depth: f64,
+    bytes: f64,
+    oldest_age: f64,
+    blocked: f64,
+    backoff: f64,
+}
+
+/// Where one spool shows its figures.
+#[derive(Debug, Clone)]
+pub(crate) struct Gauges {
+    shown: Option<(SpoolFigures, usize)>,
 }
 
 impl Gauges {
+    /// Beside the figures of other spools of this process.
+    pub(crate) fn among(figures: &SpoolFigures) -> Self {
+        let mut spools = figures.spools.lock();
+        spools.push(Figures::default());
+        Self { shown: Some((figures.clone(), spools.len() - 1)) }
+    }
+
+    /// Nowhere: the spool of a daemon that is gone is not the process's own.
+    pub(crate) fn hidden() -> Self {
+        Self { shown: None }
+    }
+
     /// Makes the series exist.
-    pub(crate) fn announce(self) {
+    pub(crate) fn announce(&self) {
         announce();
         self.depth(0);
         self.bytes(0);
@@ -36,30 +65,40 @@ impl Gauges {
         self.backoff(0.0);
     }
 
-    pub(crate) fn depth(self, rows: u64) {
-        self.set("eventlog_spool_depth", rows as f64);
+    pub(crate) fn depth(&self, rows: u64) {
+        self.set("eventlog_spool_depth", rows as f64, |own| &mut own.depth, f64::add);
     }
 
-    pub(crate) fn bytes(self, bytes: u64) {
-        self.set("eventlog_spool_bytes", bytes as f64);
+    pub(crate) fn bytes(&self, bytes: u64) {
+        self.set("eventlog_spool_bytes", bytes as f64, |own| &mut own.bytes, f64::add);
     }
 
-    pub(crate) fn oldest_age(self, seconds: f64) {
-        self.set("eventlog_spool_oldest_age_seconds", seconds);
+    pub(crate) fn oldest_age(&self, seconds: f64) {
+        self.set("eventlog_spool_oldest_age_seconds", seconds, |own| &mut own.oldest_age, f64::max);
     }
 
-    pub(crate) fn blocked(self, blocked: bool) {
-        self.set("eventlog_spool_blocked", f64::from(u8::from(blocked)));
+    pub(crate) fn blocked(&self, blocked: bool) {
+        let value = f64::from(u8::from(blocked));
+        self.set("eventlog_spool_blocked", value, |own| &mut own.blocked, f64::max);
     }
 
-    pub(crate) fn backoff(self, seconds: f64) {
-        self.set("eventlog_drain_backoff_seconds", seconds);
+    pub(crate) fn backoff(&self, seconds: f64) {
+        self.set("eventlog_drain_backoff_seconds", seconds, |own| &mut own.backoff, f64::max);
     }
 
-    fn set(self, name: &'static str, value: f64) {
-        if self == Self::Shown {
-            gauge!(name).set(value);
+    fn set(
+        &self,
+        name: &'static str,
+        value: f64,
+        of: fn(&mut Figures) -> &mut f64,
+        join: fn(f64, f64) -> f64,
+    ) {
+        let Some((figures, index)) = &self.shown else { return };
+        let mut spools = figures.spools.lock();
+        if let Some(own) = spools.get_mut(*index) {
+            *of(own) = value;
         }
+        gauge!(name).set(spools.iter_mut().map(|spool| *of(spool)).fold(0.0, join));
     }
 }
 

@@ -17,5 +17,6 @@ pub mod spool;
 pub use decode::{CURRENT_FORMAT, DecodeError, decode, encode};
 pub use drainer::{BatchSink, Drainer, SinkError};
 pub use event::{Event, Unaddressed, event};
+pub use gauges::SpoolFigures;
 pub use recorder::{Recorded, Recorder};
 pub use spool::{DropReason, Spool, SpoolError, SpoolOptions};

@@ -117,7 +117,7 @@ mod tests {
             max_bytes: 1000,
             sync_interval: std::time::Duration::ZERO,
         };
-        let limits = Limits::new(&options, Depth::default(), Gauges::Shown);
+        let limits = Limits::new(&options, Depth::default(), Gauges::hidden());
         let at = |rows, bytes| Depth { rows, bytes };
         assert_eq!(limits.admit(at(89, 0), 1, false), Ok(()));
         assert_eq!(limits.admit(at(90, 0), 1, false), Err(DropReason::Reserve));

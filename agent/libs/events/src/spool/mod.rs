@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use uuid::Uuid;
 
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, SpoolFigures};
 use crate::recorder::Recorded;
 use limits::Limits;
 use writer::{Command, Settle};
@@ -125,7 +125,15 @@ impl Spool {
     /// # Errors
     /// The lock is held, or the directory cannot be used.
     pub fn open(options: SpoolOptions) -> Result<Self, SpoolError> {
-        Self::start(options, Gauges::Shown)
+        Self::open_among(options, &SpoolFigures::default())
+    }
+
+    /// As [`Spool::open`], in a process that has several: their figures are shown together.
+    ///
+    /// # Errors
+    /// As [`Spool::open`].
+    pub fn open_among(options: SpoolOptions, figures: &SpoolFigures) -> Result<Self, SpoolError> {
+        Self::start(options, || Gauges::among(figures))
     }
 
     /// As [`Spool::open`], for the spool of a daemon that is gone: the gauges of this process go on to speak of its own.
@@ -133,19 +141,21 @@ impl Spool {
     /// # Errors
     /// As [`Spool::open`].
     pub fn adopt(options: SpoolOptions) -> Result<Self, SpoolError> {
-        Self::start(options, Gauges::Hidden)
+        Self::start(options, Gauges::hidden)
     }
 
-    fn start(options: SpoolOptions, gauges: Gauges) -> Result<Self, SpoolError> {
+    fn start(options: SpoolOptions, gauges: impl FnOnce() -> Gauges) -> Result<Self, SpoolError> {
         let lock = files::prepare(&options.directory)?;
         let opened = store::open(&options.directory)?;
+        // One that cannot be opened has no figures.
+        let gauges = gauges();
         gauges.announce();
         if opened.newer_set_aside {
             gauges.blocked(true);
         }
         let (writer, commands) = mpsc::channel();
         let shared = Arc::new(Shared {
-            limits: Limits::new(&options, opened.depth, gauges),
+            limits: Limits::new(&options, opened.depth, gauges.clone()),
             gauges,
             options,
             arrived: Notify::new(),
@@ -227,8 +237,8 @@ impl Spool {
     }
 
     /// Where the present figures of this spool are shown.
-    pub(crate) fn gauges(&self) -> Gauges {
-        self.shared.gauges
+    pub(crate) fn gauges(&self) -> &Gauges {
+        &self.shared.gauges
     }
 
     /// Waits for rows that the drainer has not seen.

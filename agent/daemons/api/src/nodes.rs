@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use http::StatusCode;
 use parking_lot::Mutex;
 use sf_blobs::client::{DataPlane, Peer, PeerError};
@@ -30,7 +31,7 @@ pub type NodeChannel = InterceptedService<Channel, Caller>;
 pub struct Nodes {
     places: Mutex<HashMap<String, (Place, Instant)>>,
     channels: Mutex<HashMap<SocketAddr, Channel>>,
-    data_plane: Mutex<Option<(String, DataPlane)>>,
+    data_plane: Mutex<Option<DataPlane>>,
 }
 
 /// A node as other daemons reach it.
@@ -90,20 +91,17 @@ impl Nodes {
     /// # Errors
     /// 500 when no client can be made.
     pub fn data_plane(&self, api: &Api) -> Result<DataPlane, ApiError> {
-        let cluster = api.daemon.cluster.current();
-        let text = cluster.transfer_secret.as_ref().map(|secret| secret.expose().clone()).unwrap_or_default();
+        let secrets = api.daemon.cluster.current().transfer_secrets(Utc::now());
+        let keys = Arc::new(TransferKeys::from_secrets(&secrets));
         let mut kept = self.data_plane.lock();
-        if let Some((made_with, plane)) = kept.as_ref()
-            && *made_with == text
-        {
-            return Ok(plane.clone());
+        if let Some(plane) = kept.as_ref() {
+            return Ok(plane.with_keys(keys));
         }
-        let keys = Arc::new(TransferKeys::from_secret(&text));
         let plane = DataPlane::new(keys, api.daemon.node.uuid).map_err(|error| {
             tracing::error!(%error, "no client for storage services");
             ApiError::internal()
         })?;
-        *kept = Some((text, plane.clone()));
+        *kept = Some(plane.clone());
         Ok(plane)
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use chrono::Utc;
 use sf_blobs::Store;
 use sf_blobs::space::Ledger;
 use sf_blobs::token::TransferKeys;
@@ -78,12 +79,9 @@ impl Service {
         self.ctx.node.uuid
     }
 
-    /// The keys that transfer tokens are checked with; none before the cluster is bootstrapped.
+    /// The keys that transfer tokens are made and checked with now; none before the cluster is bootstrapped.
     pub(crate) fn keys(&self) -> TransferKeys {
-        match &self.ctx.cluster.current().transfer_secret {
-            Some(secret) => TransferKeys::from_secret(secret.expose()),
-            None => TransferKeys::derive([]),
-        }
+        TransferKeys::from_secrets(&self.ctx.cluster.current().transfer_secrets(Utc::now()))
     }
 
     /// Bytes that are not for the store.

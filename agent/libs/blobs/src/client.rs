@@ -105,6 +105,12 @@ impl DataPlane {
         Ok(Self { http, keys, node })
     }
 
+    /// The same client with the keys of now; connections are shared.
+    #[must_use]
+    pub fn with_keys(&self, keys: Arc<TransferKeys>) -> Self {
+        Self { keys, ..self.clone() }
+    }
+
     /// Opens a range of a blob, for a client or for a copy. Nothing may be sent to a client before this has returned: status, length and tag have
     /// then been checked.
     ///

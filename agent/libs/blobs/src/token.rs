@@ -122,9 +122,9 @@ impl TransferKeys {
         Self(secrets.into_iter().map(derive).collect())
     }
 
-    /// The keys that follow from the cluster's secret (`TRANSFER_SECRET`).
-    pub fn from_secret(secret: &str) -> Self {
-        Self::derive([secret.as_bytes()])
+    /// The keys that follow from the secrets of the cluster (`TRANSFER_SECRET`), the one to sign with first.
+    pub fn from_secrets(secrets: &[Secret<String>]) -> Self {
+        Self::derive(secrets.iter().map(|secret| secret.expose().as_bytes()))
     }
 
     /// Makes a token. `None` when there is no key.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use sf_model::Secret;
 
 use crate::builder::{Given, GivenMap};
@@ -13,6 +14,7 @@ use crate::rules;
 use crate::secret::read_secret;
 use crate::spec::cluster_key;
 use crate::tables::{ClusterConfig, DatabaseConfig, NodeConfig};
+use crate::window::SecretWindow;
 
 impl NodeConfig {
     /// Socket on which sf-transfers serves the daemons of its own node.
@@ -182,6 +184,17 @@ impl ClusterConfig {
         if problems.is_empty() { Ok((config, unknown)) } else { Err(problems.into()) }
     }
 
+    /// The seeds that access tokens are checked with at `now`, the one that signs first; none before bootstrap.
+    pub fn signing_seeds(&self, now: DateTime<Utc>) -> Vec<Secret<String>> {
+        usable(self.auth_secret_seed.as_deref(), now)
+    }
+
+    /// The secrets that tokens for bytes between nodes are checked with at `now`, the one that signs first; none before
+    /// bootstrap.
+    pub fn transfer_secrets(&self, now: DateTime<Utc>) -> Vec<Secret<String>> {
+        usable(self.transfer_secret.as_deref(), now)
+    }
+
     /// The canonical text of every key that is not secret, for comparing two configurations.
     pub fn open_texts(&self) -> BTreeMap<&'static str, String> {
         self.texts()
@@ -221,6 +234,12 @@ pub fn split_endpoint(text: &str, default_port: u16) -> (String, u16) {
         Some((host, port)) => (host.trim_matches(['[', ']']).to_owned(), port),
         None => (text.trim_matches(['[', ']']).to_owned(), default_port),
     }
+}
+
+/// What is no window was refused when the configuration was read.
+fn usable(text: Option<&Secret<String>>, now: DateTime<Utc>) -> Vec<Secret<String>> {
+    let window = text.and_then(|text| SecretWindow::parse(text.expose()).ok());
+    window.map(|window| window.usable(now)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod show;
 mod spec;
 mod tables;
 mod value;
+mod window;
 mod yaml;
 
 pub use choices::{
@@ -37,3 +38,4 @@ pub use show::{Shown, is_secret_name, show};
 pub use spec::{Bound, Flags, KeySpec, Kind, Scope, all_keys, cluster_key, find_key};
 pub use tables::{ClusterConfig, DatabaseConfig, NodeConfig};
 pub use value::{ConfigValue, PortRange, Retention};
+pub use window::SecretWindow;

@@ -10,16 +10,14 @@ use sf_model::Secret;
 use crate::error::Problem;
 use crate::spec::Kind;
 use crate::value::ConfigValue;
+use crate::window::SecretWindow;
 
 impl ConfigValue for Arc<Secret<String>> {
     const KIND: Kind = Kind::Text;
 
     fn parse(text: &str) -> Result<Self, String> {
-        if text.is_empty() {
-            Err("must not be empty".to_owned())
-        } else {
-            Ok(Arc::new(Secret::new(text.to_owned())))
-        }
+        SecretWindow::parse(text)?;
+        Ok(Arc::new(Secret::new(text.to_owned())))
     }
 
     fn render(&self) -> String {

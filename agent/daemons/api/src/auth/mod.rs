@@ -2,7 +2,6 @@
 
 pub mod password;
 pub mod secret;
-pub mod seeds;
 pub mod throttle;
 pub mod token;
 

@@ -8,8 +8,6 @@ use sf_config::ClusterConfig;
 use sha2::Sha256;
 use uuid::Uuid;
 
-use super::seeds;
-
 /// Longest token that is looked at, bytes.
 pub const MAX_TOKEN: usize = 4096;
 const AUDIENCE: &str = "sf-api";
@@ -116,8 +114,7 @@ pub struct Signer {
 impl Signer {
     /// The keys that count now.
     pub fn new(cluster: &ClusterConfig, now: DateTime<Utc>) -> Self {
-        let text = cluster.auth_secret_seed.as_ref().map(|seed| seed.expose().as_str()).unwrap_or_default();
-        let keys = seeds::usable(text, now).iter().map(|seed| derive(seed.as_bytes())).collect();
+        let keys = cluster.signing_seeds(now).iter().map(|seed| derive(seed.expose().as_bytes())).collect();
         Self { zone: cluster.zone.clone(), keys }
     }
 

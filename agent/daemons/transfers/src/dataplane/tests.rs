@@ -14,10 +14,12 @@ use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use http::StatusCode;
+use serde_json::json;
 use sf_blobs::ByteRange;
 use sf_blobs::client::{DataPlane, Peer, PeerError};
 use sf_blobs::token::{Claims, TokenObject, TokenPurpose, TransferKeys};
 use sf_blobs::uploads::AppendOptions;
+use sf_config::ClusterConfig;
 use sf_model::{BlobId, NodeId, UploadId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,7 +40,7 @@ async fn plane(cluster: &[(&str, &str)]) -> Plane {
     let peer = Peer { node: rig.service.node(), address: listener.local_addr().unwrap() };
     let app = router(Arc::clone(&rig.service)).into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, app).await });
-    let keys = Arc::new(TransferKeys::from_secret(SEED));
+    let keys = Arc::new(TransferKeys::derive([SEED.as_bytes()]));
     let client = DataPlane::new(Arc::clone(&keys), peer.node).unwrap();
     Plane { rig, peer, client, keys }
 }
@@ -196,6 +198,29 @@ async fn an_answer_that_cannot_be_written_makes_the_next_equal_chunk_a_replay() 
 }
 
 #[tokio::test]
+async fn a_token_of_before_a_rotation_opens_until_its_secret_retires() {
+    let plane = plane(&[]).await;
+    let blob = plane.put_blob(b"bytes");
+    let rotate = |retire: TimeDelta| {
+        let retires = (Utc::now() + retire).to_rfc3339();
+        let window = json!([{ "seed": SEED, "retire_at": retires }, { "seed": "new" }]).to_string();
+        let (cluster, _) = ClusterConfig::from_texts([("TRANSFER_SECRET", window.as_str())]).unwrap();
+        plane.rig.service.ctx.cluster.replace(cluster);
+    };
+    // The plane's client signs with the secret of before, as a node that has not heard of the rotation does.
+    assert_eq!(plane.read(blob, 0, 5).await.unwrap(), b"bytes");
+    rotate(TimeDelta::minutes(20));
+    assert_eq!(plane.read(blob, 0, 5).await.unwrap(), b"bytes");
+    let new = plane.client.with_keys(Arc::new(plane.rig.service.keys()));
+    let range = ByteRange { start: 0, length: 5 };
+    assert!(new.read_blob(plane.peer, blob, range, TokenPurpose::Read).await.is_ok());
+    rotate(TimeDelta::zero());
+    let refused = plane.read(blob, 0, 5).await.unwrap_err();
+    assert!(matches!(refused, PeerError::Refused { status: StatusCode::UNAUTHORIZED, .. }), "{refused}");
+    assert!(new.read_blob(plane.peer, blob, range, TokenPurpose::Read).await.is_ok());
+}
+
+#[tokio::test]
 async fn nothing_opens_without_the_right_token() {
     let plane = plane(&[]).await;
     let blob = plane.put_blob(b"secret");
@@ -205,7 +230,7 @@ async fn nothing_opens_without_the_right_token() {
     let claims =
         |object, purpose, source, destination| Claims::new(object, purpose, source, destination, Utc::now());
     let old = Claims::new(object, TokenPurpose::Read, None, here, Utc::now() - TimeDelta::minutes(5));
-    let foreign = TransferKeys::from_secret("another seed");
+    let foreign = TransferKeys::derive([b"another seed".as_slice()]);
     let tokens = [
         ("none", String::new()),
         ("nonsense", "SF-Transfer nonsense".to_owned()),

@@ -106,7 +106,8 @@ impl Place {
 
     async fn copy(&self, peers: &[Peer]) -> Result<Vec<u8>, Failure> {
         let service = &self.rig.service;
-        let plane = DataPlane::new(Arc::new(TransferKeys::from_secret(SEED)), service.node()).unwrap();
+        let plane =
+            DataPlane::new(Arc::new(TransferKeys::derive([SEED.as_bytes()])), service.node()).unwrap();
         let mut hashes = HasherSet::new(&[Algorithm::Blake3]);
         hashes.update(&self.bytes);
         let value = hashes.finish().remove(&Algorithm::Blake3).unwrap();

@@ -10,21 +10,29 @@ use sf_daemon::{ClusterConfigHandle, DaemonContext, NodeIdentity};
 use sf_events::{Recorder, Spool, SpoolOptions};
 use sf_gateway::{Caller, Gateway as Client, GatewayOptions};
 use sf_model::{DaemonName, IncarnationId, NodeId};
+use sf_protos::nodes::{NodeMetrics, RegisterNodeRequest};
 use sf_runtime::{Liveness, Shutdown, StatusLine};
 use sf_store::Settings;
 use sf_store::conn::Pools;
 use sf_store::testing::TestDatabase;
+use tokio::task::JoinHandle;
 
 use crate::{Gateway, GatewayParts, Server};
 
 /// How long [`until`] waits: long enough for daemons that look every ten seconds.
 const SOON: Duration = Duration::from_secs(60);
+/// Sessions for ordinary calls, and as many calls at a time.
+const SESSIONS: u32 = 8;
+/// Time for calls in flight when a tier ends.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// A database tier of one gateway on loopback. It ends with the value.
 pub struct LocalTier {
     /// Where it listens.
     pub port: u16,
+    cluster: ClusterConfig,
     shutdown: Shutdown,
+    serving: JoinHandle<()>,
 }
 
 impl LocalTier {
@@ -33,19 +41,46 @@ impl LocalTier {
     /// # Panics
     /// It cannot listen.
     pub async fn start(database: &TestDatabase) -> Self {
-        let (cluster, _) = ClusterConfig::from_texts([]).unwrap();
+        Self::with(database, &[]).await
+    }
+
+    /// As [`LocalTier::start`], with some cluster keys set: at the gateway, and in what [`LocalTier::context`] makes. The
+    /// gateway goes on to read those of the database.
+    ///
+    /// # Panics
+    /// It cannot listen, or a key is refused.
+    pub async fn with(database: &TestDatabase, keys: &[(&str, &str)]) -> Self {
+        let (cluster, _) = ClusterConfig::from_texts(keys.iter().copied()).unwrap();
         let tier = Gateway::new(GatewayParts {
-            pools: Pools::new(&database.options, 8, 2),
-            concurrency: 16,
-            settings: Settings { cluster, fqdn: "gateway.test".to_owned() },
+            pools: Pools::new(&database.options, SESSIONS, 2),
+            concurrency: SESSIONS,
+            settings: Settings { cluster: cluster.clone(), fqdn: "gateway.test".to_owned() },
         });
         let address = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(tier, address, "gateway.test", Duration::from_millis(100)).await.unwrap();
+        let server = Server::bind(tier, address, "gateway.test", DRAIN).await.unwrap();
         let port = server.address().unwrap().port();
-        let shutdown = Shutdown::new(Duration::ZERO);
+        let shutdown = Shutdown::new(DRAIN);
         let serving = server.serve(shutdown.clone(), Liveness::new(), StatusLine::new("sf-database"));
-        tokio::spawn(async move { serving.await.unwrap() });
-        Self { port, shutdown }
+        let serving = tokio::spawn(async move { serving.await.unwrap() });
+        Self { port, cluster, shutdown, serving }
+    }
+
+    /// Asks it to end, as the service manager does.
+    pub fn request_end(&self) {
+        self.shutdown.request();
+    }
+
+    /// Waits until it has ended in an orderly way.
+    ///
+    /// # Panics
+    /// It did not.
+    pub async fn ended(&mut self) {
+        (&mut self.serving).await.unwrap();
+    }
+
+    /// Ends it in the middle of everything.
+    pub fn abort(&self) {
+        self.serving.abort();
     }
 
     /// A client, as a daemon of a node or as `ctl`.
@@ -80,14 +115,13 @@ impl LocalTier {
         let keys: Vec<(&str, &str)> = fixed.into_iter().chain(keys.iter().copied()).collect();
         let config = Arc::new(NodeConfig::from_pairs(&keys).unwrap());
         let spool = Spool::open(SpoolOptions::for_daemon(&config, &name.to_string())).unwrap();
-        let (cluster, _) = ClusterConfig::from_texts([]).unwrap();
         DaemonContext {
             name,
             events: Recorder::new(spool, &node.name, &name.program()),
             gateway: self.client(&name.to_string(), node.uuid),
             node,
             config,
-            cluster: ClusterConfigHandle::new(cluster),
+            cluster: ClusterConfigHandle::new(self.cluster.clone()),
             shutdown: Shutdown::new(Duration::from_secs(5)),
             liveness: Liveness::new(),
             status: StatusLine::new(name.program()),
@@ -111,5 +145,35 @@ pub async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
     while !look().await {
         assert!(began.elapsed() < SOON, "{what} did not happen");
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A hypervisor that can carry networks and runs these daemons, as it registers.
+pub fn registration(node: NodeId, name: &str, daemons: &[&str]) -> RegisterNodeRequest {
+    RegisterNodeRequest {
+        context: None,
+        node_uuid: node.to_string(),
+        name: name.to_owned(),
+        mesh_ip: "127.0.0.1".to_owned(),
+        egress_ip: "127.0.0.1".to_owned(),
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        daemons: daemons.iter().map(|daemon| (*daemon).to_owned()).collect(),
+        is_hypervisor: true,
+        carrier_eligible: true,
+    }
+}
+
+/// What a hypervisor of moderate size publishes.
+pub fn metrics() -> NodeMetrics {
+    NodeMetrics {
+        cpu_threads: 8,
+        cpu_schedulable: 6,
+        cpu_max_per_instance: 8,
+        memory_max_mb: 16_000,
+        memory_available_mb: 12_000,
+        memory_reserved_mb: 2_000,
+        disk_free_instances: 200 << 30,
+        disk_reservation_gb: 20.0,
+        ..NodeMetrics::default()
     }
 }

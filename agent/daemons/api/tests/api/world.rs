@@ -11,7 +11,7 @@ use sf_config::{ClusterConfig, NodeConfig};
 use sf_daemon::{ClusterConfigHandle, DaemonContext, NodeIdentity};
 use sf_daemon_api::api::Api;
 use sf_daemon_api::auth::secret;
-use sf_daemon_database::{Gateway as Tier, GatewayParts, Server};
+use sf_daemon_database::testing::LocalTier;
 use sf_events::{Recorder, Spool, SpoolOptions};
 use sf_gateway::{CallClass, Caller, Gateway, GatewayOptions};
 use sf_model::{DaemonName, IncarnationId, KeyId, NodeId};
@@ -21,10 +21,9 @@ use sf_protos::networks::RenewCarrierSessionRequest;
 use sf_protos::nodes::{CheckInRequest, NodeMetrics, RegisterNodeRequest};
 use sf_protos::scheduler::GetCapacityRequest;
 use sf_runtime::{Liveness, Shutdown, StatusLine};
-use sf_store::conn::Pools;
+use sf_store::StoreResult;
 use sf_store::sql::sql;
 use sf_store::testing::TestDatabase;
-use sf_store::{Settings, StoreResult};
 use tower::ServiceExt;
 
 use crate::answer::Answer;
@@ -45,15 +44,8 @@ pub(crate) struct World {
     pub(crate) api: Api,
     router: Router,
     pub(crate) database: TestDatabase,
-    server_shutdown: Shutdown,
-    server: tokio::task::JoinHandle<()>,
+    tier: LocalTier,
     _directory: tempfile::TempDir,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.server_shutdown.request();
-    }
 }
 
 impl World {
@@ -61,28 +53,20 @@ impl World {
     pub(crate) async fn start() -> Option<Self> {
         let database = TestDatabase::start().await?;
         let directory = tempfile::tempdir().unwrap();
-        let (cluster, _) = ClusterConfig::from_texts(CLUSTER).unwrap();
-        let settings = Settings { cluster, fqdn: "n1".to_owned() };
-        let tier =
-            Tier::new(GatewayParts { pools: Pools::new(&database.options, 8, 2), concurrency: 16, settings });
-        let loopback = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(tier, loopback, "n1", Duration::from_millis(100)).await.unwrap();
-        let port = server.address().unwrap().port();
-        let server_shutdown = Shutdown::new(Duration::ZERO);
-        let serving = server.serve(server_shutdown.clone(), Liveness::new(), StatusLine::new("sf-database"));
-        let server = tokio::spawn(async move { serving.await.unwrap() });
+        let tier = LocalTier::with(&database, &CLUSTER).await;
+        let port = tier.port;
         let node = NodeIdentity { uuid: NodeId::random(), name: "n1".to_owned() };
         let daemon = daemon(&directory, &node, port);
         let api = Api::new(daemon).unwrap();
         let router = sf_daemon_api::router::service(&api);
-        let world = Self { api, router, database, server_shutdown, server, _directory: directory };
+        let world = Self { api, router, database, tier, _directory: directory };
         world.furnish(port).await;
         Some(world)
     }
 
     /// Ends the database tier, and waits until the API's connection to it is gone, too.
     pub(crate) async fn stop_tier(&self) {
-        self.server.abort();
+        self.tier.abort();
         while self.api.tier(CallClass::Once, GetCapacityRequest::default()).await.is_ok() {}
     }
 

@@ -1,5 +1,6 @@
 //! The walk of a create over its candidates, and the reconciler as the leader calls it.
 
+use sf_daemon_database::testing::metrics;
 use sf_gateway::DbError;
 use sf_model::{InstanceId, NodeId};
 use sf_protos::common::Caller;
@@ -9,7 +10,7 @@ use sf_protos::instances::{
 use sf_protos::nodes::CheckInRequest;
 use sf_protos::scheduler::{Amounts, GetCapacityRequest, ReconcileCapacityRequest};
 
-use crate::tier::{World, metrics, registration};
+use crate::tier::{World, registration};
 
 impl World {
     /// A second hypervisor, and a namespace; both nodes have published.

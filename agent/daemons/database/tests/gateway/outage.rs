@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use sf_daemon_database::testing::{LocalTier, until};
 use sf_gateway::{CallClass, DbError, Gateway, probe};
 use sf_model::NodeId;
 use sf_protos::namespaces::CreateNamespaceRequest;
@@ -10,10 +11,6 @@ use sf_protos::nodes::GetNodeRequest;
 use sf_store::sql::sql;
 use sf_store::testing::{Server, ServerError, TestDatabase};
 
-use crate::tier::OneGateway;
-
-/// How long a state may take to show. Health is looked at every five seconds.
-const SOON: Duration = Duration::from_secs(40);
 /// Longer than a pool waits for a session, so that every session it keeps is met in the middle of an answer.
 const FROZEN: Duration = Duration::from_secs(7);
 /// Calls at a time; as many as the gateway has sessions.
@@ -43,14 +40,6 @@ fn is_unavailable(outcome: &Result<(), DbError>) -> bool {
     matches!(outcome, Err(DbError::DatabaseUnavailable { .. }))
 }
 
-async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !look().await {
-        assert!(began.elapsed() < SOON, "{what} did not happen");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
 fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap();
     assert!(sent.success());
@@ -67,7 +56,7 @@ async fn a_stopped_and_a_read_only_server_are_outages_and_pass() {
         Err(error) => panic!("{error}"),
     };
     let database = TestDatabase::on(&server).await;
-    let gateway = OneGateway::start(&database).await;
+    let gateway = LocalTier::start(&database).await;
     let client = gateway.client("api", NodeId::random());
     assert!(matches!(read(&client).await, Err(DbError::NotFound { .. })));
     write(&client, "before").await.unwrap();

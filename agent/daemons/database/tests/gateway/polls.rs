@@ -11,7 +11,9 @@ use sf_protos::operations::{
 };
 use tokio::task::JoinHandle;
 
-use crate::tier::{OneGateway, World};
+use sf_daemon_database::testing::LocalTier;
+
+use crate::tier::World;
 
 /// Longer than any test should need; a poll that ends by its own patience answers empty and fails the test.
 const PATIENCE_MS: u32 = 20_000;
@@ -51,7 +53,7 @@ async fn settle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn work_reaches_a_waiting_worker_through_either_gateway() {
     let Some(world) = World::start().await else { return };
-    let second = OneGateway::start(&world.database).await;
+    let second = LocalTier::start(&world.database).await;
     let here = world.client("queues");
     for through in [here.clone(), second.client("queues", world.node)] {
         let waiting = poll(&here, world.node, ClaimToken::random());
@@ -119,11 +121,11 @@ async fn a_draining_gateway_sends_waiters_home_and_ends() {
     let Some(mut world) = World::start().await else { return };
     let waiting = poll(&world.client("queues"), world.node, ClaimToken::random());
     settle().await;
-    world.gateway.shutdown.request();
+    world.gateway.request_end();
     assert!(waiting.await.unwrap().work.is_empty());
     // Still serving while clients learn of it.
     enqueue(&world.client("queues"), world.node).await;
-    world.gateway.serving.take().unwrap().await.unwrap();
+    world.gateway.ended().await;
     assert_eq!(world.count("work_queue").await, 1);
     let after = tokio::net::TcpStream::connect(("127.0.0.1", world.gateway.port)).await;
     assert!(after.is_err(), "nothing listens any more");

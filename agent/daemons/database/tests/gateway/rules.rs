@@ -1,6 +1,7 @@
 //! Who may call what, and what travels with a mutation.
 
 use prost_types::Timestamp;
+use sf_daemon_database::testing::metrics;
 use sf_gateway::DbError;
 use sf_model::{EventId, NodeId};
 use sf_protos::common::{LockFence, MutationContext};
@@ -9,7 +10,7 @@ use sf_protos::maintenance::PruneMutationLogRequest;
 use sf_protos::namespaces::CreateNamespaceRequest;
 use sf_protos::nodes::{CheckInRequest, GetNodeRequest, MarkMissingNodesRequest, SetNodeSchedulableRequest};
 
-use crate::tier::{World, metrics};
+use crate::tier::World;
 
 fn event(message: &str) -> Event {
     Event {

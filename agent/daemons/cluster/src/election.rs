@@ -14,6 +14,7 @@ use sf_protos::locks::ReleaseIncarnationRequest;
 use crate::gauges;
 use crate::lease::Lease;
 use crate::maintenance;
+use crate::readings::Board;
 
 /// How often a standby tries to lead.
 const STANDBY: Duration = Duration::from_secs(5);
@@ -76,7 +77,8 @@ async fn lead(context: &DaemonContext, lease: Lease, acquired: Instant) {
     let progress = Progress::new();
     progress.mark();
     let alive = progress.clone();
-    let work = maintenance::run(context.clone(), lease.clone(), progress);
+    let board = Board::default();
+    let work = maintenance::run(context.clone(), lease.clone(), board.clone(), progress);
     tokio::pin!(work);
     tokio::select! {
         () = &mut work => {}
@@ -88,6 +90,7 @@ async fn lead(context: &DaemonContext, lease: Lease, acquired: Instant) {
         }
     }
     gauges::standby();
+    board.blank();
     if lease.is_lost() {
         announce(context, "lost the lead").await;
     } else {

@@ -7,6 +7,7 @@ mod election;
 mod gauges;
 mod lease;
 mod maintenance;
+mod readings;
 mod tasks;
 
 use std::convert::Infallible;

@@ -10,6 +10,7 @@ use sf_protos::maintenance::{ClaimTaskRequest, FinishTaskRequest};
 use crate::election::Progress;
 use crate::gauges;
 use crate::lease::Lease;
+use crate::readings::Board;
 use crate::tasks::{Outcome, TASKS, Task, TaskContext};
 
 /// Tasks running at once.
@@ -22,17 +23,19 @@ const MOST_IDLE: Duration = Duration::from_secs(10);
 const AFTER_ERROR: Duration = Duration::from_secs(2);
 
 /// Works until the lease is lost or shutdown is asked for.
-pub(crate) async fn run(context: DaemonContext, lease: Lease, progress: Progress) {
-    let workers = (0..WORKERS).map(|_| worker(&context, &lease, &progress));
+pub(crate) async fn run(context: DaemonContext, lease: Lease, board: Board, progress: Progress) {
+    let task = TaskContext { daemon: context, lease, board };
+    let workers = (0..WORKERS).map(|_| worker(&task, &progress));
     futures::future::join_all(workers).await;
 }
 
-async fn worker(context: &DaemonContext, lease: &Lease, progress: &Progress) {
+async fn worker(leader: &TaskContext, progress: &Progress) {
+    let TaskContext { daemon: context, lease, .. } = leader;
     while !lease.is_lost() && !context.shutdown.is_requested() {
         progress.mark();
         let pause = match claim(context, lease).await {
             Ok((Some(task), _)) => {
-                perform(context, lease, progress, task).await;
+                perform(leader, progress, task).await;
                 continue;
             }
             Ok((None, next_due)) => next_due.clamp(Duration::from_millis(100), MOST_IDLE),
@@ -60,13 +63,14 @@ async fn claim(context: &DaemonContext, lease: &Lease) -> Result<(Option<&'stati
 }
 
 /// Runs one task for at most a slice and writes down how it went. A failure stops neither this worker nor other tasks.
-async fn perform(context: &DaemonContext, lease: &Lease, progress: &Progress, task: &'static Task) {
+async fn perform(leader: &TaskContext, progress: &Progress, task: &'static Task) {
+    let TaskContext { daemon: context, lease, .. } = leader;
     let began = Instant::now();
     let mut again = false;
     let mut error = None;
     loop {
         progress.mark();
-        let outcome = (task.run)(TaskContext { daemon: context.clone(), lease: lease.clone() }).await;
+        let outcome = (task.run)(leader.clone()).await;
         match outcome {
             Ok(Outcome::More) if began.elapsed() < SLICE && !lease.is_lost() => {}
             Ok(Outcome::More) => {

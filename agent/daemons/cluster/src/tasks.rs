@@ -1,5 +1,7 @@
 //! The table of maintenance tasks (`database-tier.md` §14.2). Each does one bounded call and says whether there is more.
 
+use std::time::Instant;
+
 use futures::future::BoxFuture;
 use sf_daemon::DaemonContext;
 use sf_gateway::{CallClass, DbError};
@@ -11,12 +13,15 @@ use sf_protos::instances::CheckInstancesRequest;
 use sf_protos::maintenance::{HardDeleteExpiredRequest, PruneMutationLogRequest};
 use sf_protos::namespaces::ReapExpiredKeysRequest;
 use sf_protos::networks::{AssignCarriersRequest, NetworkAuditRequest, SweepPoolsRequest};
-use sf_protos::nodes::{CascadeNodesRequest, MarkMissingNodesRequest};
+use sf_protos::nodes::{CascadeNodesRequest, ListNodesRequest, MarkMissingNodesRequest};
 use sf_protos::operations::{GetQueueDepthsRequest, PruneOperationsRequest, ReapExpiredClaimsRequest};
-use sf_protos::scheduler::{ReapReservationsRequest, ReconcileCapacityRequest, RefreshTotalsRequest};
+use sf_protos::scheduler::{
+    GetCapacityRequest, ReapReservationsRequest, ReconcileCapacityRequest, RefreshTotalsRequest,
+};
 
 use crate::gauges;
 use crate::lease::{LOCK, Lease};
+use crate::readings::{self, Board};
 
 /// Whether a task has more to do right away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +32,15 @@ pub enum Outcome {
     More,
 }
 
-/// What a task works with.
+/// What a task works with. Cheap to clone.
+#[derive(Clone)]
 pub struct TaskContext {
     /// The daemon.
     pub daemon: DaemonContext,
     /// The proof of leadership.
     pub lease: Lease,
+    /// Where it shows what it found.
+    pub(crate) board: Board,
 }
 
 /// One maintenance task.
@@ -65,6 +73,7 @@ pub static TASKS: &[Task] = &[
     Task { name: "pool-sweep", period_seconds: 15, run: |t| Box::pin(pool_sweep(t)) },
     Task { name: "reservation-reap", period_seconds: 30, run: |t| Box::pin(reservation_reap(t)) },
     Task { name: "capacity-totals", period_seconds: 30, run: |t| Box::pin(capacity_totals(t)) },
+    Task { name: "node-metrics", period_seconds: 30, run: |t| Box::pin(node_metrics(t)) },
     Task { name: "queue-metrics", period_seconds: 60, run: |t| Box::pin(queue_metrics(t)) },
     Task { name: "node-cascade", period_seconds: 60, run: |t| Box::pin(node_cascade(t)) },
     Task { name: "instance-checks", period_seconds: 60, run: |t| Box::pin(instance_checks(t)) },
@@ -100,6 +109,7 @@ async fn reap_claims(task: TaskContext) -> Result<Outcome, DbError> {
     let reply = task.call(ReapExpiredClaimsRequest { context: task.context() }).await?;
     metrics::counter!("cluster_op_reaper_requeued_total").increment(reply.requeued.into());
     metrics::counter!("cluster_op_reaper_rejected_total").increment(reply.rejected.into());
+    task.board.show("operations", readings::operations(&reply));
     more(reply.more)
 }
 
@@ -125,7 +135,18 @@ async fn reservation_reap(task: TaskContext) -> Result<Outcome, DbError> {
 }
 
 async fn capacity_totals(task: TaskContext) -> Result<Outcome, DbError> {
-    task.call(RefreshTotalsRequest { context: task.context() }).await?;
+    let reply = task.call(RefreshTotalsRequest { context: task.context() }).await?;
+    task.board.show("reservations", readings::reservations(&reply));
+    more(false)
+}
+
+async fn node_metrics(task: TaskContext) -> Result<Outcome, DbError> {
+    let list = |page| ListNodesRequest { page: Some(page), include_deleted: false };
+    let gateway = &task.daemon.gateway;
+    let nodes = gateway.collect_all(CallClass::Bulk, list, |reply| (reply.nodes, reply.page)).await?;
+    task.board.show("nodes", readings::nodes(nodes.as_slice()));
+    let capacity = task.call(GetCapacityRequest::default()).await?;
+    task.board.show("capacity", readings::capacity(&capacity));
     more(false)
 }
 
@@ -151,10 +172,10 @@ async fn storage_reap(task: TaskContext) -> Result<Outcome, DbError> {
 }
 
 async fn capacity_reconcile(task: TaskContext) -> Result<Outcome, DbError> {
-    let reply = task.call(ReconcileCapacityRequest { context: task.context() }).await?;
-    for drift in &reply.drift {
-        let labels = [("scope", drift.scope.clone()), ("dimension", drift.dimension.clone())];
-        metrics::counter!("sf_scheduler_ledger_drift_total", &labels).increment(1);
+    let began = Instant::now();
+    let outcome = task.call(ReconcileCapacityRequest { context: task.context() }).await;
+    readings::reconciled(began, outcome.as_ref().ok());
+    for drift in &outcome?.drift {
         tracing::error!(
             scope = drift.scope,
             dimension = drift.dimension,

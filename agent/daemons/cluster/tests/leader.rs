@@ -9,8 +9,10 @@
 )]
 
 use sf_daemon::DaemonContext;
-use sf_daemon_database::testing::{LocalTier, until};
-use sf_model::{DaemonName, IncarnationId};
+use sf_daemon_database::testing::{LocalTier, registration, until};
+use sf_gateway::CallClass;
+use sf_model::{DaemonName, IncarnationId, NodeId};
+use sf_runtime::Metrics;
 use sf_store::sql::sql;
 use sf_store::testing::TestDatabase;
 use tempfile::TempDir;
@@ -49,6 +51,9 @@ async fn holder(database: &TestDatabase) -> Option<String> {
 async fn one_leads_works_and_hands_over() {
     let Some(database) = TestDatabase::start().await else { return };
     let tier = LocalTier::start(&database).await;
+    let (metrics, node) = (Metrics::install().unwrap(), NodeId::random());
+    let register = registration(node, "n1.test", &["resources"]);
+    tier.client("resources", node).call(CallClass::Interactive, register).await.unwrap();
     let mut candidates = [Candidate::start(&tier), Candidate::start(&tier)];
     until("somebody leads", async || holder(&database).await.is_some()).await;
     let first = holder(&database).await.unwrap();
@@ -60,6 +65,10 @@ async fn one_leads_works_and_hands_over() {
         sql(done).value::<u64>(&mut database.conn().await).await.unwrap().unwrap() > 0
     })
     .await;
+    let shown = format!("sf_node_state{{node=\"{node}\",state=\"created\"}} 1");
+    until("the leader shows its nodes", async || metrics.render().contains(&shown)).await;
+    let cluster = "sf_capacity_cluster{dimension=\"cpus\",kind=\"total\"} 0";
+    until("and what they can promise", async || metrics.render().contains(cluster)).await;
 
     let ending = usize::from(!leads(&candidates[0], &first));
     candidates[ending].end().await;

@@ -6,10 +6,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use sf_protos::Rpc;
 use sf_protos::scheduler::{
-    GetCapacityRequest, ReapReservationsReply, ReapReservationsRequest, ReconcileCapacityReply,
-    ReconcileCapacityRequest, RefreshTotalsReply, RefreshTotalsRequest,
+    GetCapacityRequest, ReapReservationsRequest, ReconcileCapacityReply, ReconcileCapacityRequest,
+    RefreshTotalsReply, RefreshTotalsRequest,
 };
-use sf_store::capacity::{self, OrphanCounts};
+use sf_store::capacity;
 use sf_store::{Conn, StoreResult, TxContext, events, locks, transaction};
 use tonic::Status;
 
@@ -21,19 +21,15 @@ use crate::table::Table;
 pub(super) fn bind(table: Table) -> Table {
     table
         .bind::<GetCapacityRequest>(|conn, ctx, request| capacity::snapshot(conn, ctx, request).boxed())
-        .bind::<ReapReservationsRequest>(|conn, ctx, _| reap(conn, ctx).boxed())
+        .bind::<ReapReservationsRequest>(|conn, ctx, _| capacity::reap(conn, ctx).boxed())
         .bind::<RefreshTotalsRequest>(|conn, _, _| totals(conn).boxed())
         .bind_with::<ReconcileCapacityRequest, _, _>(reconcile)
 }
 
-async fn reap(conn: &mut Conn, ctx: &TxContext) -> StoreResult<ReapReservationsReply> {
-    let reply = capacity::reap(conn, ctx).await?;
-    metrics::counter!("sf_reservations_expired_total").increment(reply.released.into());
-    Ok(reply)
-}
-
 async fn totals(conn: &mut Conn) -> StoreResult<RefreshTotalsReply> {
-    Ok(RefreshTotalsReply { total: Some(capacity::refresh_totals(conn).await?.into()) })
+    let total = capacity::refresh_totals(conn).await?;
+    let (reserved, consumed) = capacity::count_reservations(conn).await?;
+    Ok(RefreshTotalsReply { total: Some(total.into()), reserved, consumed })
 }
 
 /// Compares everything: one transaction for each node, so that no admission waits for more than one comparison.
@@ -52,7 +48,6 @@ async fn reconcile(
     }
     drift.extend(pass.step(|conn, ctx| capacity::reconcile_claims(conn, ctx).boxed()).await?);
     drift.extend(pass.step(|conn, ctx| capacity::reconcile_cluster(conn, ctx).boxed()).await?);
-    count(orphans, &drift);
     Ok(ReconcileCapacityReply {
         drift,
         orphans_released: orphans.released,
@@ -96,16 +91,4 @@ where
         locks::verify(conn, fence).await?;
     }
     Ok(value)
-}
-
-fn count(orphans: OrphanCounts, drift: &[sf_protos::scheduler::DriftCorrection]) {
-    for (kind, number) in [("released", orphans.released), ("inserted", orphans.inserted)] {
-        metrics::counter!("sf_scheduler_ledger_orphans_total", "kind" => kind).increment(number.into());
-    }
-    for correction in drift {
-        let scope = if correction.scope == "cluster" { "cluster" } else { "part" };
-        let dimension = correction.dimension.clone();
-        metrics::counter!("sf_scheduler_ledger_drift_total", "scope" => scope, "dimension" => dimension)
-            .increment(1);
-    }
 }

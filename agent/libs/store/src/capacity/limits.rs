@@ -118,6 +118,20 @@ pub async fn refresh_open(conn: &mut Conn, node: NodeId) -> StoreResult<()> {
     if row.is_open != row.should_open { refresh_totals(conn).await.map(|_| ()) } else { Ok(()) }
 }
 
+/// How many placements are promised, and how many instances use theirs.
+///
+/// # Errors
+/// Those of the database.
+pub async fn count_reservations(conn: &mut Conn) -> StoreResult<(u32, u32)> {
+    let counts: Option<CountRow> =
+        sql("SELECT CAST(COALESCE(SUM(state = 'reserved'), 0) AS UNSIGNED) AS reserved, \
+         CAST(COALESCE(SUM(state = 'consumed'), 0) AS UNSIGNED) AS consumed FROM placement_reservations")
+        .first_row(conn)
+        .await?;
+    let narrow = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    Ok(counts.map_or((0, 0), |row| (narrow(row.reserved), narrow(row.consumed))))
+}
+
 /// Recomputes what the cluster can promise. The sum is read without locks: the value is a bound for best-effort
 /// creates and is refreshed every half minute; no node is ever overfilled by its being late.
 ///
@@ -140,6 +154,10 @@ pub async fn refresh_totals(conn: &mut Conn) -> StoreResult<Amounts> {
 }
 
 rows! {
+    struct CountRow {
+        reserved: u64,
+        consumed: u64,
+    }
     /// Three sums.
     pub(super) struct TotalRow {
         cpus: i64,

@@ -17,7 +17,7 @@ mod tags;
 
 pub use adjust::adjust_disk;
 pub use admit::{Admission, Admitted, Refusal, admit, charge};
-pub use limits::{publish_limits, refresh_open, refresh_totals};
+pub use limits::{count_reservations, publish_limits, refresh_open, refresh_totals};
 pub use observe::{node_row, observe};
 pub use reap::reap;
 pub use reconcile::{

@@ -1,7 +1,8 @@
 //! What time does to operations: lapsed claims, deadlines, edges that waited long enough, ends that did not reach all
 //! dependents. Each pass does a bounded piece and says whether more is left.
 
-use sf_model::OperationId;
+use sf_model::event::EventType;
+use sf_model::{ObjectRef, ObjectType, OperationId};
 use sf_protos::operations::ReapExpiredClaimsReply;
 
 use super::claims::{Held, requeue};
@@ -21,6 +22,14 @@ rows! {
         depends_on_uuid: OperationId,
         proceed: bool,
     }
+    struct Slow {
+        uuid: OperationId,
+        told: bool,
+    }
+    struct Target {
+        target_type: String,
+        target_id: String,
+    }
 }
 
 /// One pass.
@@ -32,6 +41,7 @@ pub async fn reap(conn: &mut Conn, ctx: &TxContext) -> StoreResult<ReapExpiredCl
     reap_claims(conn, ctx, &mut reply).await?;
     reap_deadlines(conn, ctx, &mut reply).await?;
     reap_edges(conn, ctx, &mut reply).await?;
+    reply.long_running = tell_long_running(conn, ctx).await?;
     Ok(reply)
 }
 
@@ -109,6 +119,43 @@ async fn reap_edges(conn: &mut Conn, ctx: &TxContext, reply: &mut ReapExpiredCla
         }
     }
     Ok(())
+}
+
+/// Tells, once for each, of operations that have been executing for longer than they should. Their claims are renewed, so
+/// somebody works on them: nothing is taken away. Answers how many there are.
+async fn tell_long_running(conn: &mut Conn, ctx: &TxContext) -> StoreResult<u32> {
+    let threshold = ctx.settings.cluster_op_stuck_threshold;
+    let slow: Vec<Slow> = sql("SELECT uuid, state_message IS NOT NULL AS told FROM cluster_operations \
+         WHERE state = 'executing' AND state_changed_at <= UTC_TIMESTAMP(6) - INTERVAL ? MICROSECOND ORDER BY uuid")
+    .bind(threshold)
+    .all(conn)
+    .await?;
+    let message = format!("still executing after {} s", threshold.as_secs());
+    for operation in slow.iter().filter(|slow| !slow.told).take(CHUNK as usize) {
+        let still = sql("UPDATE cluster_operations SET state_message = ?, row_version = row_version + 1 \
+             WHERE uuid = ? AND state = 'executing' AND state_message IS NULL")
+        .bind(&message)
+        .bind(operation.uuid)
+        .run(conn)
+        .await?;
+        if still > 0 {
+            ctx.event(EventType::Health, &message, &targets(conn, operation.uuid).await?);
+        }
+    }
+    Ok(u32::try_from(slow.len()).unwrap_or(u32::MAX))
+}
+
+/// The operation, and what it is about.
+async fn targets(conn: &mut Conn, operation: OperationId) -> StoreResult<Vec<ObjectRef>> {
+    let targets: Vec<Target> = sql("SELECT target_type, target_id FROM cluster_operation_targets \
+         WHERE operation_uuid = ? ORDER BY sequence")
+    .bind(operation)
+    .all(conn)
+    .await?;
+    let about = targets
+        .into_iter()
+        .map(|target| ObjectRef { object_type: target.target_type, object_id: target.target_id });
+    Ok(std::iter::once(ObjectRef::new(ObjectType::Operation, operation)).chain(about).collect())
 }
 
 fn is_full(rows: usize) -> bool {

@@ -56,7 +56,7 @@ pub async fn start(
         return Ok(false);
     }
     sql("UPDATE cluster_operations SET state_changed_at = IF(state = 'queued', UTC_TIMESTAMP(6), state_changed_at), \
-         state = 'executing', started_at = COALESCE(started_at, UTC_TIMESTAMP(6)), coalesce_slot = NULL, \
+         state = 'executing', state_message = NULL, started_at = COALESCE(started_at, UTC_TIMESTAMP(6)), coalesce_slot = NULL, \
          row_version = row_version + 1 WHERE uuid = ?")
     .bind(id)
     .run(conn)

@@ -258,6 +258,25 @@ async fn an_edge_to_something_unknown_is_refused() {
 }
 
 #[tokio::test]
+async fn slow_work_is_told_once_and_left_alone() {
+    let Some(db) = TestDatabase::start().await else { return };
+    let node = NodeId::random();
+    enqueue(&db, vec![delete(node, InstanceId::random())]).await.unwrap();
+    let (id, token) = one(&db, &worker(node)).await.unwrap();
+    assert!(start(&db, id, token).await.unwrap());
+    assert_eq!(reap(&db).await.long_running, 0);
+    update(&db, "UPDATE cluster_operations SET state_changed_at = UTC_TIMESTAMP(6) - INTERVAL 1801 SECOND")
+        .await;
+    assert_eq!((reap(&db).await.long_running, reap(&db).await.long_running), (1, 1));
+    let told =
+        sql("SELECT CAST(COUNT(*) AS UNSIGNED) AS value FROM events JOIN event_objects USING (event_uuid) \
+         WHERE message LIKE 'still executing%' AND object_type = 'instance'");
+    assert_eq!(told.value::<u64>(&mut db.conn().await).await.unwrap(), Some(1));
+    complete(&db, id, token).await.unwrap();
+    assert_eq!(reap(&db).await.long_running, 0);
+}
+
+#[tokio::test]
 async fn a_lapsed_claim_goes_to_the_next_and_the_slow_worker_changes_nothing() {
     let Some(db) = TestDatabase::start().await else { return };
     let node = NodeId::random();

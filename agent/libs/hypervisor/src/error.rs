@@ -15,10 +15,12 @@ pub enum HypervisorError {
         seconds: u64,
     },
     /// No connection to the hypervisor.
-    #[error("no connection to the hypervisor at {uri}: check that libvirtd or virtqemud runs")]
+    #[error("no connection to the hypervisor at {uri}: {cause}; check that libvirtd or virtqemud runs")]
     Disconnected {
         /// Where it was looked for.
         uri: String,
+        /// Why there is none.
+        cause: String,
     },
     /// The domain does not exist.
     #[error("the hypervisor has no such domain")]

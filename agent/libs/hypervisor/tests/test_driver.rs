@@ -122,3 +122,23 @@ async fn without_a_hypervisor_calls_fail_as_unavailable() {
     let failed = libvirt.lookup(InstanceId::random()).await.unwrap_err();
     assert!(failed.is_unavailable(), "{failed}");
 }
+
+fn at(uri: &str) -> Libvirt {
+    Libvirt::start(LibvirtConfig { uri: uri.into(), threads: 1, emulated: false }).unwrap()
+}
+
+#[tokio::test]
+async fn the_first_call_waits_for_the_first_connection() {
+    let libvirt = at("test:///default");
+    assert!(!libvirt.connected(), "nothing has had a turn yet");
+    assert_eq!(libvirt.lookup(InstanceId::random()).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_hypervisor_that_is_not_there_says_why() {
+    let libvirt = at("qemu:///system?socket=/nonexistent/libvirt-sock");
+    for _ in 0..2 {
+        let error = libvirt.lookup(InstanceId::random()).await.unwrap_err();
+        assert!(error.is_unavailable() && error.to_string().contains("/nonexistent/libvirt-sock"), "{error}");
+    }
+}

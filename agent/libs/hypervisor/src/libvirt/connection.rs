@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
-use tokio::sync::{broadcast, mpsc};
+use parking_lot::Mutex;
+use tokio::sync::{broadcast, mpsc, watch};
 use virt::connect::Connect;
 use virt::error::ErrorNumber;
 
@@ -27,10 +27,20 @@ const KEEP_ALIVE: (i32, u32) = (5, 3);
 pub(super) struct Link {
     uri: String,
     pool: Pool,
-    current: RwLock<Option<Arc<Guarded>>>,
+    state: watch::Sender<State>,
     events: broadcast::Sender<HypervisorEvent>,
     raw_sender: mpsc::UnboundedSender<RawEvent>,
     raw_receiver: Mutex<Option<mpsc::UnboundedReceiver<RawEvent>>>,
+}
+
+/// Where the connection stands.
+enum State {
+    /// The first attempt is under way.
+    Opening,
+    /// It is there.
+    Open(Arc<Guarded>),
+    /// There is none, for this reason.
+    Closed(String),
 }
 
 /// A raw connection. The binding closes nothing by itself, closing may block, and it may panic: hence a thread of its
@@ -56,7 +66,7 @@ impl Link {
         Self {
             uri,
             pool: Pool::new(threads),
-            current: RwLock::new(None),
+            state: watch::Sender::new(State::Opening),
             events: broadcast::channel(EVENT_BACKLOG).0,
             raw_sender,
             raw_receiver: Mutex::new(Some(raw_receiver)),
@@ -64,7 +74,7 @@ impl Link {
     }
 
     pub(super) fn connected(&self) -> bool {
-        self.current.read().is_some() && !self.pool.wedged()
+        matches!(&*self.state.borrow(), State::Open(_)) && !self.pool.wedged()
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<HypervisorEvent> {
@@ -77,21 +87,20 @@ impl Link {
         deadline: Duration,
         work: impl FnOnce(&Connect) -> Result<T, virt::error::Error> + Send + 'static,
     ) -> Result<T, HypervisorError> {
-        let disconnected = || HypervisorError::Disconnected { uri: self.uri.clone() };
-        let connection = self.current.read().clone().ok_or_else(disconnected)?;
+        let connection = self.connection(deadline).await?;
         let outcome = self.pool.call(name, deadline, move || {
             let raw = connection.0.as_ref()?;
             // Whether the connection still lives is asked on the same thread: the answer decides what the error means.
             Some(work(raw).map_err(|error| (error, raw.is_alive().unwrap_or(false))))
         });
-        match outcome.await?.ok_or_else(disconnected)? {
+        match outcome.await?.ok_or_else(|| self.disconnected("it is being closed"))? {
             Ok(value) => Ok(value),
             Err((error, alive)) => {
                 let code = error.code();
                 metrics::counter!("sf_libvirt_call_errors_total", "call" => name, "code" => code.to_string())
                     .increment(1);
                 Err(match (alive, code) {
-                    (false, _) => disconnected(),
+                    (false, _) => self.disconnected(error.message()),
                     (true, ErrorNumber::NoDomain) => HypervisorError::NoDomain,
                     (true, code) => HypervisorError::Refused {
                         call: name,
@@ -103,7 +112,33 @@ impl Link {
         }
     }
 
-    async fn open(&self, generation: u64) -> Result<Connect, HypervisorError> {
+    /// The present connection. A daemon that has just started gets the outcome of the first attempt: libvirt may itself be
+    /// started by that attempt.
+    async fn connection(&self, patience: Duration) -> Result<Arc<Guarded>, HypervisorError> {
+        let mut state = self.state.subscribe();
+        let ended = state.wait_for(|state| !matches!(state, State::Opening));
+        // Whether it ended in time, the state tells.
+        let _ = tokio::time::timeout(patience, ended).await;
+        match &*self.state.borrow() {
+            State::Open(connection) => Ok(connection.clone()),
+            State::Closed(cause) => Err(self.disconnected(cause)),
+            State::Opening => Err(self.disconnected("it is still being opened")),
+        }
+    }
+
+    fn disconnected(&self, cause: &str) -> HypervisorError {
+        HypervisorError::Disconnected { uri: self.uri.clone(), cause: cause.to_owned() }
+    }
+
+    /// There is no connection any more, or still none. Said once for each cause.
+    fn close(&self, cause: String) {
+        if !matches!(&*self.state.borrow(), State::Closed(known) if *known == cause) {
+            tracing::warn!(uri = %self.uri, cause, "no connection to libvirt, tried again until there is one");
+        }
+        self.state.send_replace(State::Closed(cause));
+    }
+
+    async fn open(&self, generation: u64) -> Result<Connect, String> {
         let uri = self.uri.clone();
         let sink = EventSink { generation, sender: self.raw_sender.clone() };
         let opened = self.pool.call("open", OPEN_DEADLINE, move || {
@@ -113,10 +148,7 @@ impl Link {
             let _ = connection.set_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1);
             Ok::<_, virt::error::Error>(connection)
         });
-        opened.await?.map_err(|error| {
-            tracing::debug!(%error, uri = %self.uri, "libvirt does not answer");
-            HypervisorError::Disconnected { uri: self.uri.clone() }
-        })
+        opened.await.map_err(|error| error.to_string())?.map_err(|error| error.message().to_owned())
     }
 
     fn announce(&self, event: HypervisorEvent) {
@@ -133,16 +165,19 @@ pub(super) async fn keep(link: Arc<Link>) {
         match link.open(generation).await {
             Ok(connection) => {
                 retry = FIRST_RETRY;
-                *link.current.write() = Some(Arc::new(Guarded(Some(connection))));
+                link.state.send_replace(State::Open(Arc::new(Guarded(Some(connection)))));
+                tracing::info!(uri = %link.uri, "connected to libvirt");
                 metrics::gauge!("sf_libvirt_connected").set(1.0);
                 link.announce(HypervisorEvent::Connected);
                 forward(&link, generation, &mut raw).await;
-                *link.current.write() = None;
                 metrics::gauge!("sf_libvirt_connected").set(0.0);
-                tracing::warn!(uri = %link.uri, "lost the connection to libvirt");
+                link.close("the connection was lost".to_owned());
                 link.announce(HypervisorEvent::Disconnected);
             }
-            Err(_) => retry = (retry * 2).min(LAST_RETRY),
+            Err(cause) => {
+                link.close(cause);
+                retry = (retry * 2).min(LAST_RETRY);
+            }
         }
         tokio::time::sleep(retry).await;
     }

@@ -51,7 +51,8 @@ pub struct Libvirt {
 }
 
 impl Libvirt {
-    /// Starts connecting in the background; calls fail with [`HypervisorError::Disconnected`] until it succeeds.
+    /// Starts connecting in the background. Calls wait for the outcome of the first attempt; as long as attempts fail they
+    /// fail with [`HypervisorError::Disconnected`] and the cause.
     /// Must run inside a tokio runtime.
     ///
     /// # Errors

@@ -19,15 +19,10 @@ pub(crate) struct Directories {
 }
 
 impl Directories {
-    /// Reads the names. A directory that does not exist yet holds nothing.
+    /// Reads the names. A directory that does not exist is a store that is not there, which says nothing of instances.
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let mut found = Self::default();
-        let entries = match std::fs::read_dir(path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
+        for entry in std::fs::read_dir(path)? {
             let name = entry?.file_name();
             let Some(name) = name.to_str() else { continue };
             if let Some(rest) = name.strip_prefix(DOOMED) {
@@ -59,6 +54,9 @@ mod tests {
         let found = Directories::read(dir.path()).unwrap();
         assert_eq!((found.whole.len(), found.doomed.len()), (1, 1));
         assert!(found.has(live) && found.has(doomed) && !found.has(InstanceId::random()));
-        assert_eq!(Directories::read(&dir.path().join("absent")).unwrap(), Directories::default());
+        assert!(
+            Directories::read(&dir.path().join("absent")).is_err(),
+            "a store that is not mounted holds no proof"
+        );
     }
 }

@@ -26,13 +26,17 @@ pub(crate) struct StorageRoot {
 }
 
 impl StorageRoot {
-    /// Opens the root, making it if it is missing.
+    /// Opens the root, making it and the directory of instances if they are missing. Later they are only opened: what
+    /// vanishes under a running daemon is a store that went away, not one to begin anew.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         let path = path.canonicalize()?;
         let flags = libc::O_DIRECTORY | libc::O_CLOEXEC;
         let file = File::options().read(true).custom_flags(flags).open(&path)?;
-        Ok(Self { path, directory: Directory(file.into()) })
+        let directory = Directory(file.into());
+        // Guests' QEMU walks through it, so anybody may.
+        directory.make("instances", 0o711)?;
+        Ok(Self { path, directory })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -44,9 +48,8 @@ impl StorageRoot {
         &self.directory
     }
 
-    /// The directory of all instances, made if it is missing. Guests' QEMU walks through it, so anybody may.
+    /// The directory of all instances.
     pub(crate) fn instances(&self) -> Outcome<Directory> {
-        self.directory.make("instances", 0o711).doing("make the instances directory")?;
         self.directory.subdirectory("instances").doing("open the instances directory")
     }
 

@@ -180,13 +180,13 @@ async fn files_missing(worker: &Worker, instance: InstanceId) -> Result<(), Stop
     let Some(_lock) = worker.try_lock(instance) else { return Ok(()) };
     let mut plan = definition::load(worker, instance).await?;
     guard::placed_here(worker, &plan, None, &[InstanceState::Created])?;
-    if worker.layout.instance_dir(instance).is_dir() {
+    let unreadable = |error: std::io::Error| Stop::Defer { reason: error.to_string(), delay: None };
+    let back = super::is_there(&worker.layout.instance_dir(instance)).map_err(unreadable)?;
+    if back || worker.host()?.hypervisor.lookup(instance).await?.is_some_and(|domain| domain.active) {
         return Ok(());
     }
     let message = Some("instance files missing");
     guard::transition(worker, &mut plan, InstanceState::CreatedError, message).await?;
-    let _acting = worker.acting.begin(instance);
-    worker.host()?.hypervisor.destroy(instance).await?;
     rollback::record_settled(worker, &mut plan).await
 }
 

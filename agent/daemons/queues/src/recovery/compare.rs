@@ -113,9 +113,6 @@ pub(super) fn decide(row: &Row, found: Option<&Found>, disk: Disk, full: bool) -
 }
 
 fn created(row: &Row, found: Option<&Found>, disk: Disk, full: bool) -> Action {
-    if disk.store && !disk.directory {
-        return Action::FilesMissing;
-    }
     if row.pending {
         return Action::Nothing;
     }
@@ -126,6 +123,10 @@ fn created(row: &Row, found: Option<&Found>, disk: Disk, full: bool) -> Action {
             _ if seen != row.power => Action::Observe(seen),
             _ => Action::Nothing,
         };
+    }
+    // A guest that runs has its files open, whatever the directory looks like: only one that does not run is lost.
+    if disk.store && !disk.directory {
+        return Action::FilesMissing;
     }
     match row.desired {
         PowerDesired::On if full => Action::Restore,
@@ -176,6 +177,9 @@ mod tests {
             (paused, None, FILES, true, PauseLost),
             (paused, Some(Found { state: DomainState::Paused, ..RUNNING }), FILES, true, Nothing),
             (ROW, None, NO_FILES, true, FilesMissing),
+            (ROW, Some(STOPPED), NO_FILES, false, FilesMissing),
+            (ROW, Some(RUNNING), NO_FILES, true, Nothing),
+            (Row { pending: true, ..ROW }, None, NO_FILES, true, Nothing),
             (ROW, None, Disk { store: false, directory: false }, true, Restore),
             (state(InstanceState::Initial), None, NO_FILES, true, Nothing),
             (state(InstanceState::Preflight), None, NO_FILES, true, Nothing),

@@ -6,6 +6,8 @@ mod compare;
 mod restore;
 
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -38,6 +40,8 @@ enum PassError {
     Database(#[from] DbError),
     #[error("the hypervisor did not answer: {0}")]
     Hypervisor(#[from] HypervisorError),
+    #[error("the store could not be read: {0}")]
+    Store(#[from] io::Error),
 }
 
 /// Everything the node should have.
@@ -103,7 +107,7 @@ async fn pass(worker: &Arc<Worker>, full: bool) -> Result<(), PassError> {
         host.hypervisor.list().await?.into_iter().map(|domain| (domain.instance, domain)).collect();
     // Without the cluster's identity nothing can be told apart.
     let Some(cluster) = worker.cluster_id() else { return Ok(()) };
-    let store_present = worker.layout.instances().is_dir();
+    let store_present = is_there(&worker.layout.instances())?;
     count(&recorded, &domains, worker);
     for (instance, row) in &recorded.rows {
         let found = domains.remove(instance);
@@ -111,7 +115,8 @@ async fn pass(worker: &Arc<Worker>, full: bool) -> Result<(), PassError> {
             tracing::error!(%instance, "the instance's record is not usable and is left alone");
             continue;
         };
-        let disk = Disk { store: store_present, directory: worker.layout.instance_dir(*instance).is_dir() };
+        let directory = is_there(&worker.layout.instance_dir(*instance))?;
+        let disk = Disk { store: store_present, directory };
         let seen = found.as_ref().map(|domain| Found::of(domain, Some(cluster)));
         let action = decide(&known, seen.as_ref(), disk, full);
         act::carry_out(worker, *instance, row, action, found.as_ref()).await;
@@ -124,6 +129,15 @@ async fn pass(worker: &Arc<Worker>, full: bool) -> Result<(), PassError> {
         act::not_recorded_here(worker, &domain).await;
     }
     Ok(())
+}
+
+/// Whether a path exists. Only the file system's own word for "absent" is a no.
+fn is_there(path: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 async fn read(worker: &Worker) -> Result<Recorded, DbError> {

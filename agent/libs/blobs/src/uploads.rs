@@ -69,7 +69,8 @@ struct Entry {
     used: Instant,
 }
 
-/// Exclusive hold on an upload that is being turned into a blob. Dropping it lets the client go on.
+/// Exclusive hold on an upload that is being turned into a blob. Dropping it lets the client go on, with a file that is
+/// opened anew: the bytes held here may be a blob's by now, even when nobody could say so.
 pub struct Committing {
     guard: OwnedMutexGuard<Option<UploadFile>>,
     /// Bytes in the upload.
@@ -227,9 +228,10 @@ impl Committing {
     pub fn path(&self) -> Option<std::path::PathBuf> {
         self.guard.as_ref().map(|file| file.path().to_owned())
     }
+}
 
-    /// The bytes have become a blob: the upload closes its file.
-    pub fn consumed(mut self) {
+impl Drop for Committing {
+    fn drop(&mut self) {
         *self.guard = None;
     }
 }

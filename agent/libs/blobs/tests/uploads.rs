@@ -199,6 +199,20 @@ async fn a_restart_forgets_the_running_hash_and_the_commit_reads_again() {
 }
 
 #[tokio::test]
+async fn what_was_held_for_a_commit_is_written_no_more() {
+    let rig = rig().await;
+    rig.send(b"the bytes of a blob").await;
+    let committing = rig.uploads.begin_commit(rig.upload, Arc::default()).await.unwrap();
+    // As a commit does whose answer is lost: the bytes have another name, and nobody said that the upload is over.
+    let blob = rig.store.blobs().join("published");
+    std::fs::rename(rig.store.upload(rig.upload), &blob).unwrap();
+    drop(committing);
+    assert!(matches!(rig.append(b"more", AppendOptions::default()).await, Err(UploadError::Lost)));
+    assert!(matches!(rig.uploads.truncate(rig.upload, 0).await, Err(UploadError::Lost)));
+    assert_eq!(std::fs::read(blob).unwrap(), b"the bytes of a blob");
+}
+
+#[tokio::test]
 async fn lost_and_discarded_uploads() {
     let rig = rig().await;
     assert!(matches!(rig.uploads.size(UploadId::random()).await, Err(UploadError::Lost)));

@@ -100,8 +100,7 @@ impl Service {
                 return Err(error.into());
             }
         };
-        held.consumed();
-        drop(writing);
+        drop((held, writing));
         let artifact =
             reply.artifact.ok_or_else(|| WorkError::Failed("the database sent no artifact".to_owned()))?;
         self.tell_converted(&artifact, upload, size, seconds_since(started)).await;

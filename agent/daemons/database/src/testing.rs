@@ -10,11 +10,11 @@ use sf_daemon::{ClusterConfigHandle, DaemonContext, NodeIdentity};
 use sf_events::{Recorder, Spool, SpoolOptions};
 use sf_gateway::{Caller, Gateway as Client, GatewayOptions};
 use sf_model::{DaemonName, IncarnationId, NodeId};
-use sf_protos::nodes::{NodeMetrics, RegisterNodeRequest};
 use sf_runtime::{Liveness, Shutdown, StatusLine};
 use sf_store::Settings;
 use sf_store::conn::Pools;
 use sf_store::testing::TestDatabase;
+pub use sf_store::testing::{metrics, registration};
 use tokio::task::JoinHandle;
 
 use crate::{Gateway, GatewayParts, Server};
@@ -145,35 +145,5 @@ pub async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
     while !look().await {
         assert!(began.elapsed() < SOON, "{what} did not happen");
         tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// A hypervisor that can carry networks and runs these daemons, as it registers.
-pub fn registration(node: NodeId, name: &str, daemons: &[&str]) -> RegisterNodeRequest {
-    RegisterNodeRequest {
-        context: None,
-        node_uuid: node.to_string(),
-        name: name.to_owned(),
-        mesh_ip: "127.0.0.1".to_owned(),
-        egress_ip: "127.0.0.1".to_owned(),
-        release: env!("CARGO_PKG_VERSION").to_owned(),
-        daemons: daemons.iter().map(|daemon| (*daemon).to_owned()).collect(),
-        is_hypervisor: true,
-        carrier_eligible: true,
-    }
-}
-
-/// What a hypervisor of moderate size publishes.
-pub fn metrics() -> NodeMetrics {
-    NodeMetrics {
-        cpu_threads: 8,
-        cpu_schedulable: 6,
-        cpu_max_per_instance: 8,
-        memory_max_mb: 16_000,
-        memory_available_mb: 12_000,
-        memory_reserved_mb: 2_000,
-        disk_free_instances: 200 << 30,
-        disk_reservation_gb: 20.0,
-        ..NodeMetrics::default()
     }
 }

@@ -3,7 +3,9 @@
 #![expect(clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod database;
+mod nodes;
 mod server;
 
 pub use database::{TestDatabase, settings};
+pub use nodes::{metrics, registration};
 pub use server::{Server, ServerError};

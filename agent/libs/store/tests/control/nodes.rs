@@ -10,21 +10,11 @@ use sf_protos::nodes::{
 };
 use sf_store::nodes;
 use sf_store::sql::sql;
-use sf_store::testing::TestDatabase;
+use sf_store::testing::{self, TestDatabase};
 use sf_store::{StoreError, StoreResult};
 
 fn registration(node: NodeId, name: &str) -> RegisterNodeRequest {
-    RegisterNodeRequest {
-        context: None,
-        node_uuid: node.to_string(),
-        name: name.into(),
-        mesh_ip: "10.0.0.1".into(),
-        egress_ip: "192.0.2.1".into(),
-        release: "0.1.0".into(),
-        daemons: vec!["api".into(), "queues".into(), "resources".into()],
-        is_hypervisor: true,
-        carrier_eligible: true,
-    }
+    testing::registration(node, name, &["api", "queues", "resources"])
 }
 
 async fn register(db: &TestDatabase, request: RegisterNodeRequest) -> StoreResult<Node> {
@@ -37,18 +27,7 @@ async fn register(db: &TestDatabase, request: RegisterNodeRequest) -> StoreResul
 }
 
 fn metrics() -> NodeMetrics {
-    NodeMetrics {
-        cpu_threads: 8,
-        cpu_schedulable: 6,
-        cpu_max_per_instance: 8,
-        memory_max_mb: 16_000,
-        memory_available_mb: 12_000,
-        memory_reserved_mb: 2_000,
-        disk_free_instances: 200 << 30,
-        disk_reservation_gb: 20.0,
-        extra_json: r#"{"cpu_cores": 4}"#.into(),
-        ..NodeMetrics::default()
-    }
+    NodeMetrics { extra_json: r#"{"cpu_cores": 4}"#.into(), ..testing::metrics() }
 }
 
 async fn check_in(

@@ -2,6 +2,7 @@
 
 use std::ops::Add;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use metrics::{counter, gauge};
 use parking_lot::Mutex;
@@ -40,6 +41,8 @@ struct Figures {
 #[derive(Debug, Clone)]
 pub(crate) struct Gauges {
     shown: Option<(SpoolFigures, usize)>,
+    /// A file of a newer build lies beside the spool, and will as long as this build runs.
+    set_aside: Arc<AtomicBool>,
 }
 
 impl Gauges {
@@ -47,12 +50,12 @@ impl Gauges {
     pub(crate) fn among(figures: &SpoolFigures) -> Self {
         let mut spools = figures.spools.lock();
         spools.push(Figures::default());
-        Self { shown: Some((figures.clone(), spools.len() - 1)) }
+        Self { shown: Some((figures.clone(), spools.len() - 1)), set_aside: Arc::default() }
     }
 
     /// Nowhere: the spool of a daemon that is gone is not the process's own.
     pub(crate) fn hidden() -> Self {
-        Self { shown: None }
+        Self { shown: None, set_aside: Arc::default() }
     }
 
     /// Makes the series exist.
@@ -77,8 +80,14 @@ impl Gauges {
         self.set("eventlog_spool_oldest_age_seconds", seconds, |own| &mut own.oldest_age, f64::max);
     }
 
+    /// Something stays behind until a newer build runs, however well this one drains.
+    pub(crate) fn set_aside(&self) {
+        self.set_aside.store(true, Ordering::Relaxed);
+        self.blocked(true);
+    }
+
     pub(crate) fn blocked(&self, blocked: bool) {
-        let value = f64::from(u8::from(blocked));
+        let value = f64::from(u8::from(blocked || self.set_aside.load(Ordering::Relaxed)));
         self.set("eventlog_spool_blocked", value, |own| &mut own.blocked, f64::max);
     }
 

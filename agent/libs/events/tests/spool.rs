@@ -139,8 +139,17 @@ async fn a_file_of_a_newer_build_is_set_aside_and_later_adopted() {
     spool.close().await;
     drop((spool, recorder));
     sqlite(dir.path()).execute_batch("PRAGMA user_version = 9").unwrap();
+    let shown = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = shown.handle();
+    let _shown = metrics::set_default_local_recorder(&shown);
     let (spool, recorder) = reopen(dir.path()).await;
     assert_eq!(recorder.depth(), 0);
+    Drainer::new(spool.clone(), Arc::new(Tier::default())).drain_until_empty().await.unwrap();
+    let text = handle.render();
+    assert!(
+        text.contains("eventlog_spool_blocked 1\n"),
+        "what is set aside stays so while this build runs: {text}"
+    );
     spool.close().await;
     drop((spool, recorder));
     let aside = dir.path().join("eventlog.sqlite.v9");

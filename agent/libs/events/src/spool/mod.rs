@@ -151,7 +151,7 @@ impl Spool {
         let gauges = gauges();
         gauges.announce();
         if opened.newer_set_aside {
-            gauges.blocked(true);
+            gauges.set_aside();
         }
         let (writer, commands) = mpsc::channel();
         let shared = Arc::new(Shared {

@@ -8,8 +8,8 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "system")]
 
-from cloud import ROOT, run  # noqa: E402
 from cluster import Cluster  # noqa: E402
+from guests import image_at  # noqa: E402
 from node import Node  # noqa: E402
 from underlay import Machine, become_the_switch  # noqa: E402
 
@@ -19,10 +19,7 @@ SETTINGS = {"blob_replication_factor": 1, "api_advertised_host": "10.213.0.12"}
 
 @pytest.fixture(scope="session")
 def image_file():
-    path = Path("/srv/sf-nodes-test.qcow2")
-    run(ROOT / "scripts" / "guest-image.sh", path)
-    yield path
-    path.unlink()
+    yield from image_at("/srv/sf-nodes-test.qcow2")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 from cloud import run, until
+from guests import booted, order, upload
 
 NETBLOCK = "10.77.0.0/24"
 
@@ -32,11 +33,7 @@ def elsewhere(cluster, nodes, tenant):
 @pytest.fixture(scope="module")
 def image(tenant, image_file):
     """The image, uploaded at n2."""
-    upload = tenant.create_upload()
-    with open(image_file, "rb") as source:
-        while chunk := source.read(1 << 20):
-            tenant.send_upload(upload["uuid"], chunk)
-    return tenant.upload_artifact("tiny", upload["uuid"])
+    return upload(tenant, image_file)
 
 
 @pytest.fixture(scope="module")
@@ -44,28 +41,6 @@ def network(tenant):
     made = tenant.allocate_network(NETBLOCK, True, True, "net", provide_dns=True)
     until("the network is created", lambda: tenant.get_network(made["uuid"])["state"] == "created")
     return tenant.get_network(made["uuid"])
-
-
-def order(tenant, network, image, name, node):
-    """An instance that has to run on a node."""
-    return tenant.create_instance(
-        name, 1, 256, [{"network_uuid": network["uuid"]}],
-        [{"size": 1, "base": f"sf://artifact/{image['uuid']}", "bus": None, "type": "disk"}],
-        None, None, side_channels=[], force_placement=node,
-    )["uuid"]
-
-
-def booted(tenant, uuid):
-    """The instance, once its guest has reported itself on the console."""
-
-    def created():
-        now = tenant.get_instance(uuid)
-        assert not now["state"].endswith("error"), now["error_message"]
-        return now["state"] == "created"
-
-    until("the instance is created", created, 180)
-    until("the guest reports itself", lambda: f"SF-GUEST {uuid}" in tenant.get_console_data(uuid, -1), 240)
-    return tenant.get_instance(uuid)
 
 
 @pytest.fixture(scope="module")

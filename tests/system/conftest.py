@@ -9,7 +9,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cloud import ROOT, for_a_session, run, until  # noqa: E402
+from cloud import ROOT, for_a_session, until  # noqa: E402
+from guests import booted, image_at, order, upload  # noqa: E402
 
 NETBLOCK = "10.77.0.0/24"
 
@@ -21,10 +22,7 @@ def cloud():
 
 @pytest.fixture(scope="session")
 def image_file():
-    path = Path("/srv/sf-system-test.qcow2")
-    run(ROOT / "scripts" / "guest-image.sh", path)
-    yield path
-    path.unlink()
+    yield from image_at("/srv/sf-system-test.qcow2")
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +32,7 @@ def tenant(cloud):
 
 @pytest.fixture(scope="session")
 def image(cloud, tenant, image_file):
-    upload = tenant.create_upload()
-    with open(image_file, "rb") as source:
-        while chunk := source.read(1 << 20):
-            tenant.send_upload(upload["uuid"], chunk)
-    return tenant.upload_artifact("tiny", upload["uuid"])
+    return upload(tenant, image_file)
 
 
 @pytest.fixture
@@ -50,28 +44,9 @@ def network(cloud, tenant):
         tenant.delete_network(made["uuid"])
 
 
-def boot(cloud, tenant, network, image, name="guest"):
-    """An instance whose guest has reported itself on the console."""
-    instance = tenant.create_instance(
-        name, 1, 256, [{"network_uuid": network["uuid"]}],
-        [{"size": 1, "base": f"sf://artifact/{image['uuid']}", "bus": None, "type": "disk"}],
-        None, None, side_channels=[],
-    )
-    uuid = instance["uuid"]
-
-    def created():
-        now = tenant.get_instance(uuid)
-        assert not now["state"].endswith("error"), now["error_message"]
-        return now["state"] == "created"
-
-    until("the instance is created", created, 180)
-    until("the guest reports itself", lambda: f"SF-GUEST {uuid}" in tenant.get_console_data(uuid, -1), 180)
-    return tenant.get_instance(uuid)
-
-
 @pytest.fixture
 def guest(cloud, tenant, network, image):
-    made = boot(cloud, tenant, network, image)
+    made = booted(tenant, order(tenant, network, image, "guest"))
     yield made
     if any(one["uuid"] == made["uuid"] for one in tenant.get_instances()):
         tenant.delete_instance(made["uuid"])

@@ -115,9 +115,12 @@ def test_power(t1, instance):
     power("on")
 
 
-def test_console(t1, instance):
+def test_console(cloud, t1, instance):
     assert isinstance(t1.get_console_data(instance["uuid"]), str)
     assert isinstance(t1.get_console_data(instance["uuid"], length=-1, decode=None), bytes)
+    assert len(t1.get_console_data(instance["uuid"], length=10, decode=None)) <= 10
+    nothing = ask(cloud, "GET", f"/instances/{instance['uuid']}/consoledata?length=0", token=token_of(t1))
+    assert (nothing.status, nothing.text) == (200, "")
     with pytest.raises(apiclient.RequestMalformedException):
         t1.get_console_data(instance["uuid"], length=-2)
     t1.delete_console_data(instance["uuid"])

@@ -63,7 +63,7 @@ impl InstanceNode for Service {
         let instance = parse(&request.instance_uuid)?;
         let parts = self.worker.privexec.read_console(instance).await.map_err(|error| helper(&error))?;
         let limit = self.worker.context.config.console_log_max_bytes;
-        let wanted = if request.from_end == 0 { limit } else { request.from_end.min(limit) };
+        let wanted = request.from_end.unwrap_or(limit).min(limit);
         let (sender, receiver) = mpsc::channel(AHEAD);
         tokio::task::spawn_blocking(move || {
             let send = |piece: Vec<u8>| sender.blocking_send(Ok(ReadConsoleChunk { data: piece })).is_ok();

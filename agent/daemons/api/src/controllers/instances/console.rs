@@ -18,23 +18,26 @@ const DEFAULT_LENGTH: u64 = 10_240;
 /// How much of which console.
 pub struct Read {
     reference: String,
-    /// 0 is everything, as the worker reads it.
-    length: u64,
+    /// `None` is everything.
+    length: Option<u64>,
 }
 
 impl Request for Read {
     fn read(input: &mut Input) -> Result<Self, Fault> {
         Ok(Self {
             reference: input.path(Instances::PARAMETER, Instances::parse)?,
-            length: input.fields.or("length", DEFAULT_LENGTH, length)?,
+            length: input.fields.or("length", Some(DEFAULT_LENGTH), length)?,
         })
     }
 }
 
-fn length(value: Value) -> Result<u64, Fault> {
+fn length(value: Value) -> Result<Option<u64>, Fault> {
     match int(value)? {
-        -1 => Ok(0),
-        length => u64::try_from(length).map_err(|_| Fault::new("must be -1 for everything, or not negative")),
+        -1 => Ok(None),
+        length => {
+            let refused = |_| Fault::new("must be -1 for everything, or not negative");
+            Ok(Some(u64::try_from(length).map_err(refused)?))
+        }
     }
 }
 
@@ -67,7 +70,8 @@ pub async fn clear(call: Call, request: Plain<Instances>) -> ApiResult {
         let wanted = TruncateConsoleRequest { instance_uuid: instance.uuid.clone() };
         worker.truncate_console(wanted).await.map_err(|status| refused(&status, &node))?;
     }
-    Ok(Reply::null().audit(ObjectType::Instance, instance.uuid, "console log cleared"))
+    call.audit(ObjectType::Instance, instance.uuid, "console log cleared");
+    Ok(Reply::null())
 }
 
 #[cfg(test)]
@@ -77,8 +81,8 @@ mod tests {
 
     #[test]
     fn minus_one_is_everything() {
-        assert_eq!(length(json!(-1)), Ok(0));
-        assert_eq!(length(json!("100")), Ok(100));
+        assert_eq!(length(json!(-1)), Ok(None));
+        assert_eq!(length(json!("100")), Ok(Some(100)));
         assert!(length(json!(-2)).is_err());
     }
 }

@@ -9,7 +9,7 @@ use sf_gateway::CallClass;
 use sf_protos::Rpc;
 use tokio::sync::Semaphore;
 
-use crate::auth::{Buckets, FailedLogins, PasswordError, PasswordPool};
+use crate::auth::{Buckets, FailedLogins, PasswordError, PasswordPool, Refusals};
 use crate::capabilities;
 use crate::error::ApiError;
 use crate::nodes::Nodes;
@@ -29,6 +29,8 @@ pub struct Shared {
     pub passwords: PasswordPool,
     /// Failed log-ins.
     pub failed_logins: FailedLogins,
+    /// Credentials and acts that were refused.
+    pub refusals: Refusals,
     /// Log-in attempts per source.
     pub login_attempts: Buckets<std::net::IpAddr>,
     /// Requests per key: namespace and name.
@@ -62,6 +64,7 @@ impl Api {
         Ok(Self(Arc::new(Shared {
             passwords: PasswordPool::new(config.api_auth_concurrency)?,
             failed_logins: FailedLogins::default(),
+            refusals: Refusals::default(),
             login_attempts: Buckets::new(),
             key_requests: Buckets::new(),
             readiness: Readiness::default(),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sf_config::ClusterConfig;
 use sf_gateway::CallClass;
 use sf_model::{NodeId, ObjectType};
@@ -31,9 +32,39 @@ pub struct Call {
     pub caller: Caller,
     /// Where it came from.
     pub source: IpAddr,
+    /// What it has changed so far.
+    pub trail: Trail,
+}
+
+/// An object that a request changed, and what was done to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its kind.
+    pub object_type: ObjectType,
+    /// Its id.
+    pub object_id: String,
+    /// What was done, as a short sentence.
+    pub action: &'static str,
+}
+
+/// What a request has changed. Noted when it was done, not when it is answered: a change is also told of a request that
+/// fails after it.
+#[derive(Debug, Clone, Default)]
+pub struct Trail(Arc<Mutex<Vec<Change>>>);
+
+impl Trail {
+    /// The changes noted since the last call.
+    pub fn take(&self) -> Vec<Change> {
+        std::mem::take(&mut self.0.lock())
+    }
 }
 
 impl Call {
+    /// Notes that the request changed an object, for the audit trail.
+    pub fn audit(&self, object_type: ObjectType, object_id: impl ToString, action: &'static str) {
+        self.trail.0.lock().push(Change { object_type, object_id: object_id.to_string(), action });
+    }
+
     /// Asks the database tier.
     ///
     /// # Errors
@@ -56,18 +87,21 @@ impl Call {
     }
 
     /// Repeats a call that acts on the next few of many, until it says that none are left. Few at a time, because one
-    /// transaction over a whole tenant would hold its locks too long; what was done stays done when a later call fails.
+    /// transaction over a whole tenant would hold its locks too long; what was done stays done, and is noted, when a later
+    /// call fails. Answers the ids of all.
     ///
     /// # Errors
     /// Those of [`Call::tier`].
-    pub async fn until_none_left<R: Rpc, T>(
+    pub async fn until_none_left<R: Rpc>(
         &self,
+        (object_type, action): (ObjectType, &'static str),
         request: impl Fn() -> R,
-        split: impl Fn(R::Reply) -> (Vec<T>, bool),
-    ) -> Result<Vec<T>, ApiError> {
+        split: impl Fn(R::Reply) -> (Vec<String>, bool),
+    ) -> Result<Vec<String>, ApiError> {
         let mut done = Vec::new();
         loop {
             let (some, more) = split(self.tier(request()).await?);
+            some.iter().for_each(|id| self.audit(object_type, id, action));
             done.extend(some);
             if !more {
                 return Ok(done);

@@ -30,9 +30,10 @@ use std::io;
 use std::net::SocketAddr;
 
 use sf_daemon::DaemonContext;
+use tokio::task::JoinHandle;
 
 use crate::api::Api;
-use crate::auth::PasswordError;
+use crate::auth::{PasswordError, refusals};
 
 /// Why the service cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +66,11 @@ pub async fn run(context: DaemonContext) -> Result<(), RunError> {
     addresses.dedup();
     let listeners =
         server::listen(addresses).await.map_err(|(address, source)| RunError::Listen { address, source })?;
-    let watching = tokio::spawn(readiness::watch(api.clone()));
+    let watching = [tokio::spawn(readiness::watch(api.clone())), tokio::spawn(refusals::watch(api.clone()))];
     let router = router::service(&api);
-    server::serve(api, router, listeners).await;
-    // It ends by itself at shutdown; nothing of it is left to wait for.
-    watching.abort();
+    server::serve(api.clone(), router, listeners).await;
+    // They end by themselves at shutdown; nothing of them is left to wait for.
+    watching.iter().for_each(JoinHandle::abort);
+    refusals::tell(&api).await;
     Ok(())
 }

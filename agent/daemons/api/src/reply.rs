@@ -1,4 +1,4 @@
-//! What a handler answers: a status, content, and which objects the request was about.
+//! What a handler answers: a status and content.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -7,7 +7,6 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
-use sf_model::ObjectType;
 use sf_protos::common::OperationHandle;
 
 use crate::error::ApiError;
@@ -26,17 +25,6 @@ pub enum Content {
     Stream(Body),
 }
 
-/// An object a mutation was about, and what was done to it, for the audit trail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Audited {
-    /// Its kind.
-    pub object_type: ObjectType,
-    /// Its id.
-    pub object_id: String,
-    /// What was done, as a short sentence.
-    pub action: &'static str,
-}
-
 /// An answer.
 #[derive(Debug)]
 pub struct Reply {
@@ -46,8 +34,6 @@ pub struct Reply {
     pub content: Content,
     /// More headers.
     pub headers: HeaderMap,
-    /// What the audit trail should say.
-    pub audited: Vec<Audited>,
 }
 
 impl Reply {
@@ -92,14 +78,7 @@ impl Reply {
     }
 
     fn of(content: Content) -> Self {
-        Self { status: StatusCode::OK, content, headers: HeaderMap::new(), audited: Vec::new() }
-    }
-
-    /// Says what the request did to an object.
-    #[must_use]
-    pub fn audit(mut self, object_type: ObjectType, object_id: impl ToString, action: &'static str) -> Self {
-        self.audited.push(Audited { object_type, object_id: object_id.to_string(), action });
-        self
+        Self { status: StatusCode::OK, content, headers: HeaderMap::new() }
     }
 
     /// Adds a header.

@@ -10,7 +10,7 @@ use sf_protos::namespaces::{GetPrincipalReply, GetPrincipalRequest};
 use subtle::ConstantTimeEq;
 
 use crate::api::Api;
-use crate::auth::{Claims, Signer};
+use crate::auth::{Claims, Refusal, Signer};
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::routes::Route;
@@ -21,24 +21,29 @@ pub(super) async fn authenticate(
     route: &Route,
     source: IpAddr,
 ) -> Result<Caller, ApiError> {
-    let refused = |namespace: &str, key: &str, reason: &str| {
-        tracing::info!(%source, namespace, key, route = route.path, reason, "credential refused");
+    // Names are those of a token that we signed.
+    let refused = |names: Option<(&str, &str)>, reason: &'static str, detail: &str| {
+        let (namespace, key) = names.unwrap_or_default();
+        tracing::info!(%source, namespace, key, route = route.path, reason, detail, "credential refused");
+        metrics::counter!("sf_auth_denied_total", "reason" => reason).increment(1);
+        api.refusals.note(Refusal::Authentication, names.map(|(namespace, _)| namespace), source);
         ApiError::unauthorized()
     };
-    let token = bearer(headers).ok_or_else(|| refused("", "", "no bearer token"))?;
+    let token = bearer(headers).ok_or_else(|| refused(None, "no-token", "no bearer token"))?;
     let cluster = api.daemon.cluster.current();
     let claims = Signer::new(&cluster, Utc::now())
         .verify(token)
-        .map_err(|fault| refused("", "", &fault.to_string()))?;
-    let (namespace, key_name) = claims.subject().ok_or_else(|| refused("", "", "no subject"))?;
+        .map_err(|fault| refused(None, "bad-token", &fault.to_string()))?;
+    let names = claims.subject().ok_or_else(|| refused(None, "bad-token", "no subject"))?;
+    let (namespace, key_name) = names;
     let request = GetPrincipalRequest { namespace: namespace.to_owned(), key_name: key_name.to_owned() };
     let principal = match api.daemon.gateway.call(CallClass::Interactive, request).await {
         Ok(principal) => principal,
-        Err(DbError::NotFound { .. }) => return Err(refused(namespace, key_name, "no such key")),
+        Err(DbError::NotFound { .. }) => return Err(refused(Some(names), "no-key", "no such key")),
         Err(error) => return Err(error.into()),
     };
     if !matches(&claims, &principal) {
-        return Err(refused(namespace, key_name, "the key was changed"));
+        return Err(refused(Some(names), "changed-key", "the key was changed"));
     }
     Ok(Caller {
         namespace: namespace.to_owned(),

@@ -28,11 +28,12 @@ use sf_runtime::context;
 
 pub use headers::unknown_route;
 pub use path::{Parameters, decode};
+pub(crate) use rate::limited;
 pub(crate) use scope::administrator;
 pub use source::Peer;
 
 use crate::api::Api;
-use crate::call::{Call, Visitor};
+use crate::call::{Call, Trail, Visitor};
 use crate::error::ApiError;
 use crate::reply::ApiResult;
 use crate::routes::{Entry, Patience, Route};
@@ -83,7 +84,8 @@ async fn admitted(route: &'static Route, api: Api, parameters: Parameters, reque
             let checks = async {
                 let caller = auth::authenticate(&api, &parts.headers, route, source).await?;
                 rate::caller(&api, &caller)?;
-                scope::check(&caller, required)?;
+                scope::check(&caller, required)
+                    .inspect_err(|_| scope::refused(&api, &caller, source, "scope"))?;
                 body::check_length(route, &api, &parts.headers)?;
                 Ok(caller)
             };
@@ -91,12 +93,13 @@ async fn admitted(route: &'static Route, api: Api, parameters: Parameters, reque
             let input = body::input(route, &api, parameters, &parts, body).await?;
             let request =
                 context::current().with_caller(caller.namespace.clone(), Some(caller.key_name.clone()));
-            let call = Call { api: api.clone(), caller, source };
+            let call = Call { api: api.clone(), caller, source, trail: Trail::default() };
             let work = context::scope(request, async move {
-                let mut reply = handler(call.clone(), input).await?;
-                audit::record(&call, route, std::mem::take(&mut reply.audited)).await;
+                let outcome = handler(call.clone(), input).await;
+                let status = outcome.as_ref().map_or_else(ApiError::status, |reply| reply.status);
+                audit::record(&call, route, status).await;
                 drop(place);
-                Ok(reply)
+                outcome
             });
             match route.method {
                 Method::GET => in_time(route, &api, work).await,

@@ -14,16 +14,19 @@ const KEY_BURST_SECONDS: f64 = 5.0;
 
 pub(super) fn visitor(api: &Api, source: IpAddr) -> Result<(), ApiError> {
     let (rate, burst) = LOGIN_RATE;
-    if api.login_attempts.allows(source, rate, burst, Instant::now()) {
-        Ok(())
-    } else {
-        Err(ApiError::throttled(1))
-    }
+    let allowed = api.login_attempts.allows(source, rate, burst, Instant::now());
+    if allowed { Ok(()) } else { Err(limited("source", 1)) }
 }
 
 pub(super) fn caller(api: &Api, caller: &Caller) -> Result<(), ApiError> {
     let rate = f64::from(api.daemon.cluster.current().api_rate_per_key);
     let key = (caller.namespace.clone(), caller.key_name.clone());
     let allowed = api.key_requests.allows(key, rate, rate * KEY_BURST_SECONDS, Instant::now());
-    if allowed { Ok(()) } else { Err(ApiError::throttled(1)) }
+    if allowed { Ok(()) } else { Err(limited("key", 1)) }
+}
+
+/// 429, counted by which limit was reached.
+pub(crate) fn limited(bucket: &'static str, seconds: u64) -> ApiError {
+    metrics::counter!("sf_rate_limited_total", "bucket" => bucket).increment(1);
+    ApiError::throttled(seconds)
 }

@@ -1,7 +1,11 @@
 //! Whether the key is meant for this kind of request.
 
+use std::net::IpAddr;
+
 use sf_model::access::Scope;
 
+use crate::api::Api;
+use crate::auth::Refusal;
 use crate::caller::Caller;
 use crate::error::ApiError;
 
@@ -12,6 +16,12 @@ pub(super) fn check(caller: &Caller, required: Scope) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(ApiError::forbidden(REFUSED).with("scope", required.to_string()))
+}
+
+/// Counts a refusal for the audit trail. `class`: the key lacks a scope, or the caller may not do this to this target.
+pub(super) fn refused(api: &Api, caller: &Caller, source: IpAddr, class: &'static str) {
+    metrics::counter!("sf_authz_refusals_total", "class" => class).increment(1);
+    api.refusals.note(Refusal::Authorisation, Some(&caller.namespace), source);
 }
 
 /// What administrator routes ask for besides the scope of their family.

@@ -1,7 +1,10 @@
 //! Log-in, tokens, keys and what they may.
 
+use std::collections::BTreeSet;
+
 use http::Method;
 use serde_json::{Value, json};
+use sf_daemon_api::auth::Refusal;
 
 use crate::world::World;
 
@@ -129,4 +132,24 @@ async fn trust_gives_sight_and_nothing_more() {
         .refused("system", 403);
     world.ask(Method::DELETE, "/auth/namespaces/t1/trust/t2", Some(&one), Value::Null).await.ok("remove");
     world.ask(Method::GET, "/auth/namespaces/t1", Some(&two), Value::Null).await.refused("after", 404);
+}
+
+#[tokio::test]
+async fn refusals_are_told_once_for_each_namespace() {
+    let Some(world) = World::start().await else { return };
+    for (namespace, key) in
+        [("t1", "wrong-secret"), ("t1", "sfk_wrong"), ("nobody", "wrong-secret"), ("a:b", "x")]
+    {
+        world.log_in(namespace, key).await.refused(namespace, 401);
+    }
+    let told = || {
+        let told = world.api.refusals.take().into_iter();
+        told.map(|((refusal, namespace), tally)| (namespace, refusal, tally.count)).collect::<BTreeSet<_>>()
+    };
+    let failures = |namespace: &str, count| (namespace.to_owned(), Refusal::Authentication, count);
+    assert_eq!(told(), BTreeSet::from([failures("system", 3), failures("t1", 1)]));
+    let token = world.token("t1").await;
+    world.ask(Method::GET, "/admin/locks", Some(&token), Value::Null).await.refused("not an operator", 403);
+    world.ask(Method::GET, "/networks", Some("nonsense"), Value::Null).await.refused("no token", 401);
+    assert_eq!(told(), BTreeSet::from([failures("system", 1), ("t1".to_owned(), Refusal::Authorisation, 1)]));
 }

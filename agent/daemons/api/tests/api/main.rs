@@ -9,6 +9,7 @@
 
 mod admission;
 mod answer;
+mod audit;
 mod bad_input;
 mod capacity;
 mod edge;

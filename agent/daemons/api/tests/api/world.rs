@@ -12,7 +12,7 @@ use sf_daemon::{ClusterConfigHandle, DaemonContext, NodeIdentity};
 use sf_daemon_api::api::Api;
 use sf_daemon_api::auth::secret;
 use sf_daemon_database::testing::LocalTier;
-use sf_events::{Recorder, Spool, SpoolOptions};
+use sf_events::{Drainer, Recorder, Spool, SpoolOptions};
 use sf_gateway::{CallClass, Caller, Gateway, GatewayOptions};
 use sf_model::{DaemonName, IncarnationId, KeyId, NodeId};
 use sf_protos::Rpc;
@@ -45,6 +45,7 @@ pub(crate) struct World {
     router: Router,
     pub(crate) database: TestDatabase,
     tier: LocalTier,
+    spool: Spool,
     _directory: tempfile::TempDir,
 }
 
@@ -56,10 +57,10 @@ impl World {
         let tier = LocalTier::with(&database, &CLUSTER).await;
         let port = tier.port;
         let node = NodeIdentity { uuid: NodeId::random(), name: "n1".to_owned() };
-        let daemon = daemon(&directory, &node, port);
+        let (daemon, spool) = daemon(&directory, &node, port);
         let api = Api::new(daemon).unwrap();
         let router = sf_daemon_api::router::service(&api);
-        let world = Self { api, router, database, tier, _directory: directory };
+        let world = Self { api, router, database, tier, spool, _directory: directory };
         world.furnish(port).await;
         Some(world)
     }
@@ -68,6 +69,12 @@ impl World {
     pub(crate) async fn stop_tier(&self) {
         self.tier.abort();
         while self.api.tier(CallClass::Once, GetCapacityRequest::default()).await.is_ok() {}
+    }
+
+    /// Waits until what was recorded so far is in the database.
+    pub(crate) async fn store_events(&self) {
+        let gateway = Arc::new(self.api.daemon.gateway.clone());
+        Drainer::new(self.spool.clone(), gateway).drain_until_empty().await.unwrap();
     }
 
     /// A hypervisor that is also a carrier, and three namespaces with a key each.
@@ -200,7 +207,7 @@ fn gateway(daemon: &str, node: &str, port: u16) -> Gateway {
     Gateway::new(GatewayOptions { endpoints: vec![("127.0.0.1".to_owned(), port)], caller }).unwrap()
 }
 
-fn daemon(directory: &tempfile::TempDir, node: &NodeIdentity, port: u16) -> DaemonContext {
+fn daemon(directory: &tempfile::TempDir, node: &NodeIdentity, port: u16) -> (DaemonContext, Spool) {
     let path = directory.path().to_str().unwrap();
     let port_text = port.to_string();
     let config = NodeConfig::from_pairs(&[
@@ -214,18 +221,19 @@ fn daemon(directory: &tempfile::TempDir, node: &NodeIdentity, port: u16) -> Daem
     let config = Arc::new(config.unwrap());
     let (cluster, _) = ClusterConfig::from_texts(CLUSTER).unwrap();
     let spool = Spool::open(SpoolOptions::for_daemon(&config, "api")).unwrap();
-    DaemonContext {
+    let context = DaemonContext {
         name: DaemonName::Api,
         node: node.clone(),
         cluster: ClusterConfigHandle::new(cluster),
         gateway: gateway("api", &node.uuid.to_string(), port),
-        events: Recorder::new(spool, "n1", "sf-api"),
+        events: Recorder::new(spool.clone(), "n1", "sf-api"),
         shutdown: Shutdown::new(Duration::ZERO),
         liveness: Liveness::new(),
         status: StatusLine::new("sf-api"),
         incarnation: IncarnationId::random(),
         config,
-    }
+    };
+    (context, spool)
 }
 
 fn metrics() -> NodeMetrics {

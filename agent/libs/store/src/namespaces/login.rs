@@ -40,7 +40,7 @@ const LIVE_KEYS: &str = "SELECT k.uuid, k.name, k.kind, k.verifier, k.nonce, k.e
 /// The key whose secret has the given digest, else all keys with a supplied secret.
 ///
 /// # Errors
-/// Those of the database; an unknown namespace simply has no candidates.
+/// Those of the database; an unknown namespace has no candidates.
 pub async fn login_candidates(
     conn: &mut Conn,
     request: &GetLoginCandidatesRequest,
@@ -61,7 +61,12 @@ pub async fn login_candidates(
             nonce: row.nonce,
         })
         .collect();
-    Ok(GetLoginCandidatesReply { candidates })
+    let exists: Option<bool> =
+        sql("SELECT EXISTS (SELECT 1 FROM namespaces WHERE name = ? AND state = 'created') AS value")
+            .bind(&request.namespace)
+            .value(conn)
+            .await?;
+    Ok(GetLoginCandidatesReply { candidates, namespace_exists: exists.unwrap_or(false) })
 }
 
 /// What the checks of one request need. Missing, deleted and expired are the same to the caller.

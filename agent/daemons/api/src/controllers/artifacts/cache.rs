@@ -53,7 +53,8 @@ pub async fn handle(call: Call, request: Cache) -> ApiResult {
         shared: request.shared,
         operation_uuid: OperationId::ordered().to_string(),
     };
-    Ok(changed(call.tier(wanted).await?.artifact, "image fetch requested"))
+    let artifact = call.tier(wanted).await?.artifact;
+    Ok(changed(&call, artifact, "image fetch requested"))
 }
 
 /// Only administrators share.

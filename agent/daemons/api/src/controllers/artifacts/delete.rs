@@ -15,5 +15,6 @@ use crate::reply::ApiResult;
 pub async fn handle(call: Call, request: Named<Artifacts>) -> ApiResult {
     let selector = call.select(ObjectType::Artifact, request.reference, request.namespace)?;
     let wanted = DeleteArtifactRequest { context: None, caller: call.wire(), selector };
-    Ok(changed(call.tier(wanted).await?.artifact, "artifact deleted"))
+    let artifact = call.tier(wanted).await?.artifact;
+    Ok(changed(&call, artifact, "artifact deleted"))
 }

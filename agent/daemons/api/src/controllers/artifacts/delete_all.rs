@@ -27,9 +27,7 @@ impl Request for Confirmed {
 pub async fn handle(call: Call, request: Confirmed) -> ApiResult {
     let namespace = call.namespace_to_empty(request.namespace)?;
     let next = || DeleteNamespaceArtifactsRequest { context: None, namespace: namespace.clone() };
-    let deleted = call.until_none_left(next, |reply| (reply.artifact_uuids, reply.more)).await?;
-    let answer = Reply::list(&deleted);
-    Ok(deleted
-        .iter()
-        .fold(answer, |answer, uuid| answer.audit(ObjectType::Artifact, uuid, "artifact deleted")))
+    let change = (ObjectType::Artifact, "artifact deleted");
+    let deleted = call.until_none_left(change, next, |reply| (reply.artifact_uuids, reply.more)).await?;
+    Ok(Reply::list(deleted))
 }

@@ -31,5 +31,6 @@ pub async fn handle(call: Call, request: DeleteVersion) -> ApiResult {
     let selector = call.select(ObjectType::Artifact, request.artifact.reference, None)?;
     let wanted =
         DeleteArtifactVersionRequest { context: None, caller: call.wire(), selector, index: request.index };
-    Ok(changed(call.tier(wanted).await?.artifact, "version deleted"))
+    let artifact = call.tier(wanted).await?.artifact;
+    Ok(changed(&call, artifact, "version deleted"))
 }

@@ -33,8 +33,8 @@ pub(super) async fn find(
 }
 
 /// The answer of a route that changed an artifact.
-pub(super) fn changed(artifact: Option<Artifact>, action: &'static str) -> Reply {
+pub(super) fn changed(call: &Call, artifact: Option<Artifact>, action: &'static str) -> Reply {
     let artifact = artifact.unwrap_or_default();
-    let uuid = artifact.uuid.clone();
-    Reply::view(ArtifactView::from(artifact)).audit(ObjectType::Artifact, uuid, action)
+    call.audit(ObjectType::Artifact, &artifact.uuid, action);
+    Reply::view(ArtifactView::from(artifact))
 }

@@ -35,5 +35,6 @@ pub async fn handle(call: Call, request: SetMaxVersions) -> ApiResult {
         max_versions: request.max_versions,
     };
     let artifact = call.tier(wanted).await?.artifact.unwrap_or_default();
-    Ok(Reply::null().audit(ObjectType::Artifact, artifact.uuid, "number of versions set"))
+    call.audit(ObjectType::Artifact, artifact.uuid, "number of versions set");
+    Ok(Reply::null())
 }

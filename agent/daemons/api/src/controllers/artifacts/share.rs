@@ -27,5 +27,6 @@ pub async fn unshare(call: Call, request: Plain<Artifacts>) -> ApiResult {
 async fn set(call: Call, request: Plain<Artifacts>, shared: bool, action: &'static str) -> ApiResult {
     let selector = call.select(ObjectType::Artifact, request.reference, None)?;
     let wanted = SetSharedRequest { context: None, caller: call.wire(), selector, shared };
-    Ok(changed(call.tier(wanted).await?.artifact, action))
+    let artifact = call.tier(wanted).await?.artifact;
+    Ok(changed(&call, artifact, action))
 }

@@ -87,7 +87,7 @@ pub async fn handle(call: Call, request: Upload) -> ApiResult {
         Bytes::Upload(upload) => from_upload(&call, upload, target).await?,
         Bytes::Blob(blob) => from_blob(&call, blob, target).await?,
     };
-    Ok(changed(artifact, "version added"))
+    Ok(changed(&call, artifact, "version added"))
 }
 
 /// The owner of the upload turns its file into a blob: a rename and one transaction.

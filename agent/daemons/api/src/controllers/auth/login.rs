@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use serde_json::{Value, json};
 use sf_events::event;
-use sf_gateway::{CallClass, DbError};
-use sf_model::ObjectType;
+use sf_gateway::CallClass;
 use sf_model::event::EventType;
+use sf_model::{ObjectType, name};
 use sf_protos::namespaces::{CountAttemptRequest, GetLoginCandidatesRequest, LoginCandidate};
 
 use crate::auth::token::Subject;
-use crate::auth::{Claims, PasswordError, Presented, Signer};
+use crate::auth::{Claims, PasswordError, Presented, Refusal, Signer};
 use crate::call::Visitor;
+use crate::edge::limited;
 use crate::error::ApiError;
 use crate::input::{Input, Request};
 use crate::params::{Fault, string};
@@ -43,39 +44,55 @@ impl Request for Login {
 pub async fn handle(visitor: Visitor, login: Login) -> ApiResult {
     let began = Instant::now();
     let (api, source) = (&visitor.api, visitor.source);
-    if let Some(seconds) = api.failed_logins.blocked(source, &login.namespace, began) {
-        return Err(ApiError::throttled(seconds));
+    // What cannot be the name of a namespace is not kept, neither as a subject of counting nor in a log.
+    let counted = name::namespace(&login.namespace).map_or("", |()| login.namespace.as_str());
+    if let Some(seconds) = api.failed_logins.blocked(source, counted, began) {
+        attempted("throttled");
+        return Err(limited("login", seconds));
     }
-    match find(&visitor, &login).await? {
-        Some(key) => grant(&visitor, &login.namespace, key).await,
-        None => {
-            count_failure(&visitor, &login.namespace, began).await;
+    let found = find(&visitor, &login).await.inspect_err(|_| attempted("failed"))?;
+    match found {
+        Found::Key(key) => {
+            let granted = grant(&visitor, &login.namespace, *key).await;
+            attempted(if granted.is_ok() { "ok" } else { "failed" });
+            granted
+        }
+        Found::Nothing { namespace_exists } => {
+            attempted("refused");
+            api.refusals.note(Refusal::Authentication, namespace_exists.then_some(counted), source);
+            count_failure(&visitor, counted, began).await;
             tokio::time::sleep_until((began + LEAST_TIME).into()).await;
-            tracing::info!(%source, namespace = login.namespace.get(..64).unwrap_or(&login.namespace), "log-in refused");
+            tracing::info!(%source, namespace = counted, "log-in refused");
             Err(ApiError::unauthorized())
         }
     }
 }
 
+fn attempted(result: &'static str) {
+    metrics::counter!("sf_auth_attempts_total", "result" => result).increment(1);
+}
+
+/// What the namespace has for a secret.
+enum Found {
+    Key(Box<LoginCandidate>),
+    Nothing { namespace_exists: bool },
+}
+
 /// The key that fits the secret, if the namespace has one.
-async fn find(visitor: &Visitor, login: &Login) -> Result<Option<LoginCandidate>, ApiError> {
+async fn find(visitor: &Visitor, login: &Login) -> Result<Found, ApiError> {
     let api = &visitor.api;
     let digest = match Presented::look(&login.key) {
-        Presented::Mistyped => return Ok(None),
+        Presented::Mistyped => return Ok(Found::Nothing { namespace_exists: false }),
         Presented::Generated(digest) => Some(digest),
         Presented::Supplied => None,
     };
     let request = GetLoginCandidatesRequest { namespace: login.namespace.clone(), digest: digest.clone() };
-    let reply = match api.daemon.gateway.call(CallClass::Interactive, request).await {
-        Ok(reply) => reply,
-        Err(DbError::NotFound { .. }) => Default::default(),
-        Err(error) => return Err(error.into()),
-    };
-    let mut candidates = reply.candidates;
+    let reply = api.tier(CallClass::Interactive, request).await?;
+    let (mut candidates, namespace_exists) = (reply.candidates, reply.namespace_exists);
     if let Some(digest) = digest {
         let position = candidates.iter().position(|key| key.kind != "supplied" && key.verifier == digest);
         if let Some(position) = position {
-            return Ok(Some(candidates.swap_remove(position)));
+            return Ok(Found::Key(Box::new(candidates.swap_remove(position))));
         }
         candidates.clear();
     }
@@ -85,7 +102,10 @@ async fn find(visitor: &Visitor, login: &Login) -> Result<Option<LoginCandidate>
         PasswordError::Busy => ApiError::unavailable("too many log-ins at once, please retry", 1),
         PasswordError::Failed => ApiError::internal(),
     })?;
-    Ok(found.map(|position| candidates.swap_remove(position)))
+    Ok(match found {
+        Some(position) => Found::Key(Box::new(candidates.swap_remove(position))),
+        None => Found::Nothing { namespace_exists },
+    })
 }
 
 async fn grant(visitor: &Visitor, namespace: &str, key: LoginCandidate) -> ApiResult {
@@ -123,10 +143,9 @@ async fn count_failure(visitor: &Visitor, namespace: &str, began: Instant) {
     let request = CountAttemptRequest {
         kind: "login".to_owned(),
         source: visitor.source.to_string(),
-        namespace: namespace.chars().take(255).collect(),
+        namespace: namespace.to_owned(),
     };
     let counted = visitor.api.daemon.gateway.call(CallClass::Interactive, request).await;
     let counted = counted.ok().map(|reply| reply.attempts);
     visitor.api.failed_logins.failed(visitor.source, namespace, counted, began);
-    metrics::counter!("api_failed_logins_total").increment(1);
 }

@@ -47,9 +47,8 @@ pub async fn handle(call: Call, create: Create) -> ApiResult {
     match place(&call, request, wanted, &create.tags).await? {
         Ok(reply) => {
             let instance = reply.instance.unwrap_or_default();
-            let uuid = instance.uuid.clone();
-            let view = Reply::view(InstanceView::from(instance));
-            Ok(view.audit(ObjectType::Instance, uuid, "create request from REST API"))
+            call.audit(ObjectType::Instance, &instance.uuid, "create request from REST API");
+            Ok(Reply::view(InstanceView::from(instance)))
         }
         Err(refusal) => {
             let answer = explain(&refusal, call.caller.is_system());

@@ -16,7 +16,6 @@ pub async fn handle(call: Call, request: Named<Instances>) -> ApiResult {
     let selector = call.select(ObjectType::Instance, request.reference, request.namespace)?;
     let wanted = DeleteInstanceRequest { context: None, caller: call.wire(), selector };
     let instance = call.tier(wanted).await?.instance.unwrap_or_default();
-    let uuid = instance.uuid.clone();
-    let reply = Reply::view(InstanceView::from(instance));
-    Ok(reply.audit(ObjectType::Instance, uuid, "delete request from REST API"))
+    call.audit(ObjectType::Instance, &instance.uuid, "delete request from REST API");
+    Ok(Reply::view(InstanceView::from(instance)))
 }

@@ -14,9 +14,7 @@ use crate::reply::{ApiResult, Reply};
 pub async fn handle(call: Call, request: Confirmed) -> ApiResult {
     let namespace = call.namespace_to_empty(request.namespace)?;
     let next = || DeleteAllInstancesRequest { context: None, namespace: namespace.clone() };
-    let deleted = call.until_none_left(next, |reply| (reply.instance_uuids, reply.more)).await?;
-    let answer = Reply::list(&deleted);
-    Ok(deleted.iter().fold(answer, |answer, uuid| {
-        answer.audit(ObjectType::Instance, uuid, "delete request from REST API")
-    }))
+    let change = (ObjectType::Instance, "delete request from REST API");
+    let deleted = call.until_none_left(change, next, |reply| (reply.instance_uuids, reply.more)).await?;
+    Ok(Reply::list(deleted))
 }

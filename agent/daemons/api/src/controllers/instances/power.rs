@@ -74,11 +74,11 @@ async fn act(call: Call, request: Plain<Instances>, action: PowerAction) -> ApiR
     let wanted =
         RequestPowerRequest { context: None, caller: call.wire(), selector, action: action.to_string() };
     let reply = call.tier(wanted).await?;
-    let answer = match reply.operation {
-        None => Reply::null(),
-        Some(handle) => finish(&call, handle).await?,
-    };
-    Ok(answer.audit(ObjectType::Instance, reply.instance_uuid, message(action)))
+    call.audit(ObjectType::Instance, reply.instance_uuid, message(action));
+    match reply.operation {
+        None => Ok(Reply::null()),
+        Some(handle) => finish(&call, handle).await,
+    }
 }
 
 async fn finish(call: &Call, handle: OperationHandle) -> Result<Reply, ApiError> {

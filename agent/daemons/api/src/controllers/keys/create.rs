@@ -46,9 +46,10 @@ pub async fn handle(call: Call, request: Create) -> ApiResult {
         must_exist: false,
     };
     let reply = call.tier(wanted).await?;
+    call.audit(ObjectType::NamespaceKey, reply.key_uuid, "key issued");
     let body = match made.generated {
         None => Value::String(name),
         Some(secret) => json!({ "key_name": name, "key": secret }),
     };
-    Ok(Reply::json(body).audit(ObjectType::NamespaceKey, reply.key_uuid, "key issued"))
+    Ok(Reply::json(body))
 }

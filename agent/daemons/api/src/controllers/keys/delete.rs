@@ -42,7 +42,10 @@ pub async fn handle(call: Call, request: Delete) -> ApiResult {
     let wanted =
         DeleteKeyRequest { context: None, namespace: request.namespace.clone(), key_name: request.key_name };
     match call.api.daemon.gateway.call(CallClass::Interactive, wanted).await {
-        Ok(_) => Ok(Reply::null().audit(ObjectType::Namespace, request.namespace, "key deleted")),
+        Ok(_) => {
+            call.audit(ObjectType::Namespace, request.namespace, "key deleted");
+            Ok(Reply::null())
+        }
         Err(DbError::NotFound { object_type, .. }) if object_type == ObjectType::NamespaceKey.to_string() => {
             Err(ApiError::new(StatusCode::NOT_FOUND, "key name not found in namespace"))
         }

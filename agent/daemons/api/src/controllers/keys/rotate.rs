@@ -76,7 +76,8 @@ async fn rotate(call: Call, mut request: Rotate) -> ApiResult {
         must_exist: true,
     };
     let reply = call.tier(wanted).await?;
-    Ok(Reply::json(Value::String(name)).audit(ObjectType::NamespaceKey, reply.key_uuid, "key rotated"))
+    call.audit(ObjectType::NamespaceKey, reply.key_uuid, "key rotated");
+    Ok(Reply::json(Value::String(name)))
 }
 
 /// A new secret must neither widen nor narrow a key. An expired key tells nobody its scopes any more: it gets those of

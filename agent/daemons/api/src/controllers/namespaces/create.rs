@@ -44,7 +44,6 @@ pub async fn handle(call: Call, request: Create) -> ApiResult {
     };
     let wanted = CreateNamespaceRequest { context: None, name: request.name, key };
     let namespace = call.tier(wanted).await?.namespace.unwrap_or_default();
-    let name = namespace.name.clone();
-    let reply = Reply::view(NamespaceView::from(namespace));
-    Ok(reply.audit(ObjectType::Namespace, name, "namespace created"))
+    call.audit(ObjectType::Namespace, &namespace.name, "namespace created");
+    Ok(Reply::view(NamespaceView::from(namespace)))
 }

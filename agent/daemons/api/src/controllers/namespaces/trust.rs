@@ -51,7 +51,8 @@ impl Request for Remove {
 pub async fn add(call: Call, request: Add) -> ApiResult {
     let wanted =
         AddTrustRequest { context: None, namespace: request.namespace, external_namespace: request.external };
-    Ok(shown(call.tier(wanted).await?.namespace, "trust added"))
+    let namespace = call.tier(wanted).await?.namespace;
+    Ok(changed(&call, namespace, "trust added"))
 }
 
 /// Answers the namespace. Removing what is not there is no error.
@@ -67,11 +68,12 @@ pub async fn remove(call: Call, request: Remove) -> ApiResult {
         namespace: request.namespace,
         external_namespace: request.external,
     };
-    Ok(shown(call.tier(wanted).await?.namespace, "trust removed"))
+    let namespace = call.tier(wanted).await?.namespace;
+    Ok(changed(&call, namespace, "trust removed"))
 }
 
-fn shown(namespace: Option<Namespace>, action: &'static str) -> Reply {
+fn changed(call: &Call, namespace: Option<Namespace>, action: &'static str) -> Reply {
     let namespace = namespace.unwrap_or_default();
-    let name = namespace.name.clone();
-    Reply::view(NamespaceView::from(namespace)).audit(ObjectType::Namespace, name, action)
+    call.audit(ObjectType::Namespace, &namespace.name, action);
+    Reply::view(NamespaceView::from(namespace))
 }

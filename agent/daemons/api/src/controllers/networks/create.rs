@@ -59,7 +59,6 @@ pub async fn handle(call: Call, request: Create) -> ApiResult {
         provide_dns: request.provide_dns,
     };
     let network = call.tier(wanted).await?.network.unwrap_or_default();
-    let uuid = network.uuid.clone();
-    let view = NetworkView::of(network, call.caller.is_system());
-    Ok(Reply::view(view).audit(ObjectType::Network, uuid, "network created"))
+    call.audit(ObjectType::Network, &network.uuid, "network created");
+    Ok(Reply::view(NetworkView::of(network, call.caller.is_system())))
 }

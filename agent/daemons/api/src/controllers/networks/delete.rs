@@ -15,6 +15,6 @@ pub async fn handle(call: Call, request: Named<Networks>) -> ApiResult {
     let selector = call.select(ObjectType::Network, request.reference, request.namespace)?;
     let wanted = DeleteNetworkRequest { context: None, caller: call.wire(), selector };
     let reply = call.tier(wanted).await?;
-    let handle = reply.operation.unwrap_or_default();
-    Ok(Reply::accepted(&handle).audit(ObjectType::Network, reply.network_uuid, "network deletion requested"))
+    call.audit(ObjectType::Network, reply.network_uuid, "network deletion requested");
+    Ok(Reply::accepted(&reply.operation.unwrap_or_default()))
 }

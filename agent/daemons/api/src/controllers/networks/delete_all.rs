@@ -44,7 +44,10 @@ pub async fn handle(call: Call, request: DeleteAll) -> ApiResult {
     let (mut deleted, mut unable) = (Vec::new(), Vec::new());
     for NetworkDeletion { network_uuid, operation } in networks {
         match operation {
-            Some(operation) => deleted.push((network_uuid, operation)),
+            Some(operation) => {
+                call.audit(ObjectType::Network, &network_uuid, "network deletion requested");
+                deleted.push((network_uuid, operation));
+            }
             None => unable.push(network_uuid),
         }
     }
@@ -53,10 +56,7 @@ pub async fn handle(call: Call, request: DeleteAll) -> ApiResult {
         let outcome = json!({ "deleted": handles, "unable": unable });
         return Err(ApiError::forbidden("").with_error(outcome));
     }
-    let answer = Reply::accepted_with(Value::Array(handles));
-    Ok(deleted.into_iter().fold(answer, |answer, (network, _)| {
-        answer.audit(ObjectType::Network, network, "network deletion requested")
-    }))
+    Ok(Reply::accepted_with(Value::Array(handles)))
 }
 
 fn handle_of((network, operation): &(String, OperationHandle)) -> Value {

@@ -37,6 +37,6 @@ pub async fn handle(call: Call, request: Delete) -> ApiResult {
         planned: false,
     };
     let node = call.tier(wanted).await?.node.unwrap_or_default();
-    let uuid = node.uuid.clone();
-    Ok(Reply::view(NodeView::from(node)).audit(ObjectType::Node, uuid, "node deleted"))
+    call.audit(ObjectType::Node, &node.uuid, "node deleted");
+    Ok(Reply::view(NodeView::from(node)))
 }

@@ -32,6 +32,6 @@ async fn set(call: Call, request: Plain<Nodes>, schedulable: bool, action: &'sta
         draining: schedulable.then_some(false),
     };
     let node = call.tier(wanted).await?.node.unwrap_or_default();
-    let uuid = node.uuid.clone();
-    Ok(Reply::view(NodeView::from(node)).audit(ObjectType::Node, uuid, action))
+    call.audit(ObjectType::Node, &node.uuid, action);
+    Ok(Reply::view(NodeView::from(node)))
 }

@@ -42,6 +42,8 @@ pub async fn handle<K: Kind>(call: Call, request: Delete<K>) -> ApiResult {
         key: request.key,
     };
     let reply = call.tier(request).await?;
-    let answer = Reply::null();
-    Ok(if reply.existed { answer.audit(K::OBJECT, reply.object_id, "metadata deleted") } else { answer })
+    if reply.existed {
+        call.audit(K::OBJECT, reply.object_id, "metadata deleted");
+    }
+    Ok(Reply::null())
 }

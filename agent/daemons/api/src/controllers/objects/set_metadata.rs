@@ -96,7 +96,8 @@ async fn store<K: Kind>(call: Call, set: Set<K>) -> ApiResult {
         value_json: set.value,
     };
     let object_id = call.tier(request).await?.object_id;
-    Ok(Reply::null().audit(K::OBJECT, object_id, "metadata set"))
+    call.audit(K::OBJECT, object_id, "metadata set");
+    Ok(Reply::null())
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ pub async fn handle(call: Call, request: Create) -> ApiResult {
         size_hint: request.size_hint,
     };
     let made = call.tier(wanted).await?.upload.unwrap_or_default();
+    call.audit(ObjectType::Upload, upload, "upload created");
     call.api.upload_owners.remember(&call, upload, &made)?;
-    Ok(Reply::view(UploadView::of(made, 0)).audit(ObjectType::Upload, upload, "upload created"))
+    Ok(Reply::view(UploadView::of(made, 0)))
 }

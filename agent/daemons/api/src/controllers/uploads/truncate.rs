@@ -31,5 +31,6 @@ pub async fn handle(call: Call, request: Truncate) -> ApiResult {
         .truncate(owner.peer, request.upload, request.offset)
         .await
         .map_err(|error| storage_error(&error, "upload", &owner.node_name))?;
-    Ok(Reply::null().audit(ObjectType::Upload, request.upload, "upload truncated"))
+    call.audit(ObjectType::Upload, request.upload, "upload truncated");
+    Ok(Reply::null())
 }

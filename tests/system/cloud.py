@@ -29,9 +29,9 @@ def until(what, probe, seconds=120.0, pause=0.2):
         time.sleep(pause)
 
 
-def run(*command, check=True):
+def run(*command, check=True, stdin=None):
     """Runs a program and answers what it printed."""
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, input=stdin)
     assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -158,9 +158,9 @@ class Cloud:
     def mariadb_pid(self):
         return int(self.report["pids"]["mariadbd"])
 
-    def ctl(self, *words):
+    def ctl(self, *words, stdin=None):
         """What `sf-ctl --json` answers."""
-        return json.loads(run(BINARY, "sf-ctl", "--config-dir", self.data / "etc", "--json", *words))
+        return json.loads(run(BINARY, "sf-ctl", "--config-dir", self.data / "etc", "--json", *words, stdin=stdin))
 
     def spooled(self):
         """The events that wait in the spools of this node."""

@@ -100,6 +100,27 @@ impl std::fmt::Display for AddressKind {
     }
 }
 
+/// What can be said of an address before it is known who permits what: it is a URL that can be fetched, and carries no
+/// credentials, which would be kept and shown with it.
+///
+/// # Errors
+/// [`PolicyRefusal::Malformed`], [`PolicyRefusal::Scheme`], [`PolicyRefusal::UserInfo`].
+pub fn well_formed(text: &str) -> Result<Url, PolicyRefusal> {
+    let url = Url::parse(text).map_err(|_| PolicyRefusal::Malformed)?;
+    is_fetchable(&url)?;
+    Ok(url)
+}
+
+fn is_fetchable(url: &Url) -> Result<(), PolicyRefusal> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(PolicyRefusal::Scheme);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(PolicyRefusal::UserInfo);
+    }
+    Ok(())
+}
+
 impl UrlPolicy {
     /// Parses and checks a URL: everything that can be said before names are resolved. A literal address is checked
     /// here as well, in whatever way it is spelled.
@@ -117,14 +138,9 @@ impl UrlPolicy {
     /// # Errors
     /// See [`PolicyRefusal`].
     pub fn check(&self, url: &Url, previous: Option<&Url>) -> Result<(), PolicyRefusal> {
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(PolicyRefusal::Scheme);
-        }
+        is_fetchable(url)?;
         if previous.is_some_and(|previous| previous.scheme() == "https") && url.scheme() == "http" {
             return Err(PolicyRefusal::Downgrade);
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(PolicyRefusal::UserInfo);
         }
         let port = url.port_or_known_default().unwrap_or(0);
         if !matches!(port, 80 | 443) && !self.ports.contains(&port) {

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use serde_json::Value;
+use sf_images::policy::well_formed;
 use sf_model::MacAddress;
 use sf_model::disk::{DiskBus, DiskType, NicModel, VdiKind};
 
@@ -102,7 +103,13 @@ pub fn disk_spec(max_size: u64) -> impl Fn(&mut Fields) -> Result<DiskSpec, Faul
 fn base(value: Value) -> Result<String, Fault> {
     let text = string(value)?;
     let fits = text.len() <= 2048 && !text.chars().any(char::is_control);
-    if fits { Ok(text) } else { Err(Fault::new("must be at most 2048 bytes without control characters")) }
+    if !fits {
+        return Err(Fault::new("must be at most 2048 bytes without control characters"));
+    }
+    if text.starts_with("http://") || text.starts_with("https://") {
+        well_formed(&text).map_err(|refusal| Fault::new(refusal.to_string()))?;
+    }
+    Ok(text)
 }
 
 fn bus(value: Value) -> Result<String, Fault> {
@@ -204,6 +211,7 @@ mod tests {
             (json!({"size": 1, "bus": "ide"}), "bus: IDE disks are not supported"),
             (json!({"size": 1, "bus": "floppy"}), "bus: must be"),
             (json!({"size": 1, "type": "tape"}), "type: must be"),
+            (json!({"base": "https://user:secret@example.com/a"}), "base: URLs with a user name"),
             (json!({"size": 1, "sise": 2}), "sise: not declared"),
             (json!({"size": 101}), "size: must be between"),
         ] {

@@ -1,6 +1,7 @@
 //! `POST /artifacts`: have an image fetched. The answer precedes the fetch.
 
 use serde_json::Value;
+use sf_images::policy::well_formed;
 use sf_model::{ArtifactId, OperationId, name};
 use sf_protos::artifacts::RequestFetchRequest;
 
@@ -34,7 +35,13 @@ impl Request for Cache {
 pub(super) fn url(value: Value) -> Result<String, Fault> {
     let text = string(value)?;
     let fits = (1..=2048).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace());
-    if fits { Ok(text) } else { Err(Fault::new("must be a URL or the name of an image, at most 2048 bytes")) }
+    if !fits {
+        return Err(Fault::new("must be a URL or the name of an image, at most 2048 bytes"));
+    }
+    if text.contains("://") {
+        well_formed(&text).map_err(|refusal| Fault::new(refusal.to_string()))?;
+    }
+    Ok(text)
 }
 
 /// Answers the artifact.
@@ -66,4 +73,23 @@ pub(super) fn may_share(call: &Call, shared: bool) -> Result<(), ApiError> {
         return Err(ApiError::forbidden("only the system namespace may share artifacts"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn addresses_are_judged_before_they_are_kept() {
+        for good in ["debian:12", "https://example.com/a.qcow2", "http://10.0.0.1/a"] {
+            assert_eq!(url(json!(good)), Ok(good.to_owned()));
+        }
+        for bad in
+            ["", "a b", "sf://blob/1", "ftp://example.com/a", "http://", "https://user:secret@example.com/a"]
+        {
+            let text = url(json!(bad)).unwrap_err().to_string();
+            assert!(!text.contains("secret"), "{text}");
+        }
+    }
 }

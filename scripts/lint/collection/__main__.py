@@ -13,6 +13,7 @@ import time
 
 import cli_reference
 import daemon_table
+import inventories
 import modules_reference
 import pages
 import rendered
@@ -31,6 +32,7 @@ def gates(agent):
         "page": (pages.page, None),
         "links": (pages.links, None),
         "yamllint": (tools.yamllint, None),
+        "inventories": (inventories.check, None),
         "units": (tools.units, None),
         "tarball": (tarball.check, None),
         "daemons": (agent and (lambda: daemon_table.check(agent)), agent and (lambda: daemon_table.write(agent))),

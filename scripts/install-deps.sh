@@ -11,7 +11,7 @@ RUN="mariadb-server mariadb-client libvirt-daemon-system libvirt-clients libvirt
 GUEST="busybox-static cpio syslinux mtools dosfstools"
 PYTHON="python3 python3-venv"
 # What only `make test` needs.
-TEST="nftables sqlite3 jq genisoimage debootstrap procps openssl apache2-bin libxml2-utils"
+TEST="nftables sqlite3 jq genisoimage debootstrap procps openssl apache2-bin haproxy nginx libxml2-utils"
 
 # What the tests of the role need besides: hosts in containers.
 RIG="docker.io iptables nftables debootstrap openssh-client"

@@ -227,7 +227,7 @@ def modules(totals):
 
 
 def examples(totals):
-    """The examples that need no host: a load balancer, a pipeline, an authority."""
+    """The examples that need no host: load balancers, a pipeline, an authority."""
     pytest(totals, {"SF_NODE": str(binary()), "SF_ANSIBLE": venv("ansible")}, "tests/examples")
 
 

@@ -15,6 +15,10 @@ FORBIDDEN = {
     re.compile(r"\bignore_errors\b"): "ignores errors; say which outcome is fine with failed_when",
 }
 SECRETS = re.compile(r"sf_(mariadb_password|system_key|auth_secret_seed|loki_auth_header|kek)\b(?!_)")
+# Variables that hold one among other things.
+HOLD_SECRETS = re.compile(r"__sf_(bootstrap_input|cluster_keys|probe_input)\b")
+# What may be left to a handler: nothing that a later run would have to make up for.
+MAY_NOTIFY = {"Reload systemd": "uninstall.yml", "Reload the rules of udev": "uninstall.yml", "Say when nesting takes effect": "modules.yml"}
 COMMAND = "ansible.builtin.command"
 NAME = re.compile(r"^(sf_|__sf_)")
 REGISTERED = re.compile(r"^__sf_r_")
@@ -57,6 +61,10 @@ def _task(task, name):
             yield f"sets {key}; the name must begin with __sf_ (R-2.5)"
         if SECRETS.search(str(task["ansible.builtin.set_fact"][key])):
             yield f"puts a secret into the fact {key} (R-15.3)"
+    notified = task.get("notify") or []
+    for handler in [notified] if isinstance(notified, str) else notified:
+        if not name.endswith(MAY_NOTIFY.get(handler, "nowhere")):
+            yield f"leaves {handler!r} to a handler, which is lost when the run fails before it; compare states (R-1.6)"
     if COMMAND not in task:
         return
     command = task[COMMAND]
@@ -68,7 +76,8 @@ def _task(task, name):
         yield "a command must say what is a change (changed_when, or creates)"
     if task.get("check_mode") is False and not _is_read_only(task):
         yield "runs in check mode and neither only reads nor takes --check"
-    if isinstance(command, dict) and SECRETS.search(str(command.get("stdin", ""))) and not task.get("no_log"):
+    stdin = str(command.get("stdin", "")) if isinstance(command, dict) else ""
+    if (SECRETS.search(stdin) or HOLD_SECRETS.search(stdin)) and not task.get("no_log"):
         yield "reads a secret from standard input without no_log"
 
 

@@ -1,4 +1,4 @@
-"""What the role makes of inventories, without a host: which rules refuse them, and who is what."""
+"""What the collection makes of inventories, without a host: which rules refuse them, who is what, and that nobody is told."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def check():
     cases = yaml.safe_load(CASES.read_text())
     with tree() as place, ThreadPoolExecutor(os.cpu_count()) as several:
         judged = several.map(lambda case: _case({**cases["sound"], **case.get("vars", {})}, case, place), cases["cases"])
-        return [problem for problems in judged for problem in problems]
+        return [problem for problems in judged for problem in problems] + list(_empty_groups(place))
 
 
 def _case(given, case, place):
@@ -33,10 +33,24 @@ def _case(given, case, place):
             ANSIBLE_INJECT_FACT_VARS="false", ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_PIPELINING="1", **paths,
         )
         shown = {file.stem: json.loads(file.read_text()) for file in Path(folder).glob("*.json")}
-    if not shown:
+    if case.get("shows", {}).keys() - shown.keys() or not shown:
         return [f"{case['name']}: {line}" for line in said]
     refusals = sorted({problem for host in shown.values() for problem in host["problems"]})
     return [f"{case['name']}: {problem}" for problem in [*_refusals(case.get("refused", []), refusals), *_values(case.get("shows", {}), shown)]]
+
+
+def _empty_groups(place):
+    """A playbook of the collection that has no host to work on says so, and how the group is named."""
+    with tempfile.TemporaryDirectory(prefix="sf-inventory-") as folder:
+        inventory = Path(folder) / "inventory.yml"
+        inventory.write_text("mine: {hosts: {sf-1: {ansible_connection: local}}, vars: {sf_group_all: mine}}\n")
+        for playbook in sorted((place / "playbooks").glob("*.yml")):
+            said = tool(
+                "ansible-playbook", "-i", inventory, f"shakenfist.cloud.{playbook.stem}",
+                ANSIBLE_COLLECTIONS_PATH=str(place.parents[2]), ANSIBLE_LOCALHOST_WARNING="false",
+            )
+            if not any("--extra-vars sf_group_all=NAME" in line for line in said):
+                yield f"playbooks/{playbook.name}: ends well without a host"
 
 
 def _refusals(wanted, refusals):

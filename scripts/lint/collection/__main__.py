@@ -30,6 +30,7 @@ def gates(agent):
         "modules": (modules_reference.check, modules_reference.write),
         "rules": (rules.check, None),
         "page": (pages.page, None),
+        "checks": (pages.checks, None),
         "links": (pages.links, None),
         "yamllint": (tools.yamllint, None),
         "inventories": (inventories.check, None),

@@ -31,7 +31,7 @@ pub enum Sandbox {
     /// Root that writes instance files: a bounding set, no view of kernel internals.
     Root,
     /// The mount namespace of the host, because namespace handles under `/run/netns` must be visible to it. Confined by
-    /// its bounding set and address families alone.
+    /// its bounding set, address families and a filter of system calls alone.
     Host,
 }
 

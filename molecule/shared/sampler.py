@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Prints every argument list and every environment of a process of this host, once, for as long as it runs."""
 
 import glob

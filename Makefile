@@ -11,6 +11,9 @@ quickstart: ## install, build, start the cloud, boot a guest, show its console
 quickstart-down: ## stop and remove everything that quickstart made
 	@scripts/quickstart-down.sh
 
+dist: ## the release directory: agent, collection, SHA256SUMS (SF_BINARY=… takes an agent that is built already)
+	@scripts/dist.sh
+
 test: ## everything that can run here: lint, unit, store, daemon, kernel, hypervisor, system, conformance, modules, examples, role
 	@scripts/test.sh lint rust role-static conformance system kill quickstart modules examples role
 
@@ -65,4 +68,4 @@ bench: ## the figures of the benchmark programs, as a table and as JSON
 lint: ## formatting, clippy, floors, sizes, duplicates, licences
 	@scripts/test.sh lint
 
-.PHONY: help quickstart quickstart-down test test-rust test-system test-kill test-nodes test-conformance test-quickstart test-modules test-examples test-role-static test-role test-cluster test-check test-preflight test-drain test-fresh bench lint
+.PHONY: help quickstart quickstart-down dist test test-rust test-system test-kill test-nodes test-conformance test-quickstart test-modules test-examples test-role-static test-role test-cluster test-check test-preflight test-drain test-fresh bench lint

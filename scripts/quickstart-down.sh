@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Stops and removes everything that the quickstart made, and nothing else. Repeatable.
+#
+# The agent that does it is the one of SF_BINARY or of this clone, else a copy of the one that runs in the data directory.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -14,8 +16,27 @@ if [ ! -d "$data" ]; then
 fi
 mark=$(quickstart_mark "$data")
 [ -f "$mark" ] || fail "removing $data" "it is not marked as the work of a quickstart" "remove it by hand if it is yours"
+kept=$data/.sf-node
+
+is_agent() { case "$("$1" --version 2>/dev/null)" in "sf-node "*) ;; *) return 1 ;; esac; }
+
+# A copy of the agent that runs: its file may be gone, and what it left in the kernel is removed after its end.
+keep_running_agent() {
+    pid=$(python3 -c 'import json, sys; print(int(json.load(open(sys.argv[1]))["pid"]))' "$data/standalone.json" 2>/dev/null) || return 1
+    tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF "$data" || return 1
+    is_agent "/proc/$pid/exe" || return 1
+    install -m 0755 "/proc/$pid/exe" "$kept.new"
+    mv "$kept.new" "$kept"
+}
+
 binary=$(agent_binary)
-[ -x "$binary" ] || fail "stopping the cloud" "$binary is not there" "make quickstart builds it"
+if ! is_agent "$binary"; then
+    is_agent "$kept" || keep_running_agent ||
+        fail "stopping the cloud" "$binary is not there, and none runs in $data" \
+            "SF_BINARY=/path/to/sf-node make quickstart-down, or build it here: cargo build --release --locked -p sf-node"
+    say "$binary is not there: the one that runs in $data does it"
+    binary=$kept
+fi
 
 # Guests and networks are removed through the API, as a user would; the agent is started for that if it does not run.
 through_api() {

@@ -112,7 +112,7 @@ def boot(client, net, artifact, marker):
         return now if now["state"] == "created" else None
 
     until("waiting for the guest to be created", BOOT_SECONDS, created, f"look at the events of instance {uuid}")
-    step("instance created, waiting for its console")
+    step("instance created, waiting for its console (emulated guests may take minutes)")
 
     def reported():
         for line in client.get_console_data(uuid, -1).splitlines():

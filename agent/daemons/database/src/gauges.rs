@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use sf_model::event::EventType;
 use sf_runtime::{Liveness, Loop, Pass, Shutdown};
-use sf_store::conn::checkout;
-use sf_store::{Pool, StoreError, events};
+use sf_store::{Deadline, Pool, StoreError, events, session};
 use strum::IntoEnumIterator;
 
 use crate::state::Gateway;
 
 const PERIOD: Duration = Duration::from_secs(15);
+/// Time for one look at the event log.
+const LIMIT: Duration = Duration::from_secs(15);
 
 /// Keeps the gauges until shutdown. What cannot be read keeps its last value.
 pub(crate) async fn run(gateway: Arc<Gateway>, shutdown: Shutdown, liveness: Liveness) {
@@ -21,7 +23,9 @@ pub(crate) async fn run(gateway: Arc<Gateway>, shutdown: Shutdown, liveness: Liv
         async move {
             sessions(&gateway.pools.ordinary, "ordinary");
             sessions(&gateway.pools.lease, "lease");
-            let rows = events::sample_rows(&mut *checkout(&gateway.pools.ordinary).await?).await?;
+            let deadline = Deadline::after(LIMIT);
+            let rows =
+                session(&gateway.pools.ordinary, deadline, |conn| events::sample_rows(conn).boxed()).await?;
             #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
             metrics::gauge!("database_events_rows").set(rows as f64);
             Ok::<_, StoreError>(Pass::Done)

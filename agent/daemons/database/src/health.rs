@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 use sf_protos::CALLS;
 use sf_runtime::{Liveness, Loop, Pass, Shutdown, StatusLine};
-use sf_store::conn::checkout;
-use sf_store::{Pool, StoreError, StoreResult, clock};
+use sf_store::{Deadline, Pool, clock, session};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -48,12 +48,8 @@ pub(crate) async fn watch(
 }
 
 async fn look(pool: &Pool) -> Finding {
-    // The question runs to its end even when nobody waits for the answer any more: a session that is given back while
-    // an answer is on its way would hand that answer to whoever asks next.
-    let pool = pool.clone();
-    let asked = tokio::spawn(async move { ask(&pool).await });
-    let answer = async { asked.await.unwrap_or_else(|end| Err(StoreError::Unreachable(end.to_string()))) };
-    match tokio::time::timeout(LIMIT, answer).await {
+    let ask = session(pool, Deadline::after(LIMIT), |conn| clock::is_read_only(conn).boxed());
+    match tokio::time::timeout(LIMIT, ask).await {
         Ok(Ok(false)) => Finding::Writable,
         Ok(Ok(true)) => Finding::ReadOnly,
         Ok(Err(error)) => {
@@ -62,11 +58,6 @@ async fn look(pool: &Pool) -> Finding {
         }
         Err(_) => Finding::Unreachable,
     }
-}
-
-async fn ask(pool: &Pool) -> StoreResult<bool> {
-    let mut conn = checkout(pool).await?;
-    clock::is_read_only(&mut conn).await
 }
 
 async fn announce(

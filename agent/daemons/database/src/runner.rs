@@ -1,26 +1,20 @@
 //! Runs one call: a read on a session, or a mutation in its transaction on a task of its own.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use prost::Message;
-use sf_protos::{CallKind, Rpc};
-use sf_store::conn::{InUse, checkout};
+use sf_protos::{Call, CallKind, Rpc};
 use sf_store::{
-    Conn, Deadline, Pool, StoreError, StoreResult, TxContext, events, limit_statements, locks, mutations,
-    statements, transaction,
+    Conn, Deadline, Pool, StoreError, StoreResult, TxContext, events, locks, mutations, session, statements,
+    transaction,
 };
 use tonic::Status;
 
 use crate::caller::Caller;
 use crate::state::Gateway;
 use crate::status;
-
-/// What MariaDB may take beyond the deadline, which it enforces itself, before it counts as gone. Without this end a
-/// server that vanished would keep sessions and places for as long as the kernel waits.
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// A store function as the table knows it.
 pub(crate) type Work<R> =
@@ -60,52 +54,40 @@ pub(crate) async fn run<R: Rpc>(
     };
     let deadline = caller.deadline;
     let gateway = gateway.clone();
-    // A client that goes away drops this future, but not the task: neither is a transaction cut between two statements,
-    // nor is a session given back while an answer is still on its way to it.
-    let task = tokio::spawn(async move {
-        let context = Arc::new(context);
+    let task = async move {
+        let (context, request) = (Arc::new(context), Arc::new(request));
         let work = statements::attributed(call.method, async {
+            let context = context.clone();
             if mutates {
-                mutate(&pool, deadline, context.clone(), Arc::new(request), work).await
+                mutate(&pool, deadline, context, request, work).await
             } else {
-                read(&pool, deadline, &context, &request, work).await.map_err(StoreError::settled)
+                session(&pool, deadline, |conn| async move { work(conn, &context, &request).await }.boxed())
+                    .await
             }
         });
-        let silent = || Err(StoreError::Unreachable("MariaDB went silent during a statement".to_owned()));
-        let outcome =
-            tokio::time::timeout(deadline.left() + SILENCE, work).await.unwrap_or_else(|_| silent());
+        let outcome = work.await;
         if outcome.is_ok() {
             gateway.waiters.wake(context.take_wakes());
         }
         drop(place);
         outcome
-    });
-    match task.await {
+    };
+    detached(call, task).await
+}
+
+/// Runs the work of a call on a task of its own. A client that goes away drops its call, but not the task: no transaction
+/// is cut between two statements.
+pub(crate) async fn detached<T: Send + 'static>(
+    call: Call,
+    work: impl Future<Output = StoreResult<T>> + Send + 'static,
+) -> Result<T, Status> {
+    match tokio::spawn(work).await {
         Ok(outcome) => outcome.map_err(status::from_store),
         Err(error) => {
             tracing::error!(%error, operation = call.method, "the task of a call ended without an answer");
             Err(Status::internal("the call ended without an answer, see the gateway's log"))
         }
     }
-}
-
-/// Reads on one session, outside a transaction.
-async fn read<R: Rpc>(
-    pool: &Pool,
-    deadline: Deadline,
-    context: &TxContext,
-    request: &R,
-    work: Work<R>,
-) -> StoreResult<R::Reply> {
-    let mut conn = checkout(pool).await?;
-    let mut session = InUse::of(&mut conn);
-    let outcome = async {
-        limit_statements(&mut session, deadline).await?;
-        work(&mut session, context, request).await
-    };
-    let outcome = outcome.await;
-    session.done();
-    outcome
 }
 
 /// One transaction: the memory of the mutation first, then the work, then events, then the proof that the caller still

@@ -30,6 +30,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub struct LocalTier {
     /// Where it listens.
     pub port: u16,
+    /// Whether its loops go on.
+    pub liveness: Liveness,
     cluster: ClusterConfig,
     shutdown: Shutdown,
     serving: JoinHandle<()>,
@@ -60,9 +62,10 @@ impl LocalTier {
         let server = Server::bind(tier, address, "gateway.test", DRAIN).await.unwrap();
         let port = server.address().unwrap().port();
         let shutdown = Shutdown::new(DRAIN);
-        let serving = server.serve(shutdown.clone(), Liveness::new(), StatusLine::new("sf-database"));
+        let liveness = Liveness::new();
+        let serving = server.serve(shutdown.clone(), liveness.clone(), StatusLine::new("sf-database"));
         let serving = tokio::spawn(async move { serving.await.unwrap() });
-        Self { port, cluster, shutdown, serving }
+        Self { port, liveness, cluster, shutdown, serving }
     }
 
     /// Asks it to end, as the service manager does.

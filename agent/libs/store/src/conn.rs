@@ -135,11 +135,7 @@ impl ConnectOptions {
 /// # Errors
 /// [`StoreError::Unreachable`] when nothing listens or it does not answer in time; [`StoreError::Setup`] when it refuses.
 pub async fn connect(options: &ConnectOptions) -> StoreResult<Conn> {
-    let opening = establish(options.clone());
-    match tokio::time::timeout(CONNECT_TIMEOUT, opening).await {
-        Ok(opened) => opened.map_err(StoreError::from_connection),
-        Err(_) => Err(StoreError::Unreachable("MariaDB does not answer".to_owned())),
-    }
+    in_time(establish(options.clone())).await.map_err(StoreError::from_connection)
 }
 
 /// The pools of a gateway, and which of their sessions are still good.
@@ -177,7 +173,8 @@ pub fn pool(options: &ConnectOptions, size: u32) -> Pool {
 fn pool_of(options: &ConnectOptions, size: u32, generation: &Arc<AtomicU64>) -> Pool {
     let (options, opened, used) = (options.clone(), generation.clone(), generation.clone());
     let mut config = ManagerConfig::<Conn>::default();
-    config.custom_setup = Box::new(move |_| open(options.clone(), opened.load(Ordering::Acquire)).boxed());
+    config.custom_setup =
+        Box::new(move |_| in_time(open(options.clone(), opened.load(Ordering::Acquire))).boxed());
     // A session that died while it was idle is found out here and not by a mutation.
     config.recycling_method = RecyclingMethod::CustomFunction(Box::new(move |conn| {
         let generation = used.load(Ordering::Acquire);
@@ -185,6 +182,15 @@ fn pool_of(options: &ConnectOptions, size: u32, generation: &Arc<AtomicU64>) -> 
     }));
     let manager = AsyncDieselConnectionManager::new_with_config("", config);
     Pool::builder().max_size(size).connection_timeout(CONNECT_TIMEOUT).build_unchecked(manager)
+}
+
+/// The end of every attempt to get a session. The pool has none of its own: a server that takes connections and then says
+/// nothing would occupy its places for good.
+async fn in_time(
+    opening: impl Future<Output = diesel::ConnectionResult<Conn>>,
+) -> diesel::ConnectionResult<Conn> {
+    let silent = || Err(diesel::ConnectionError::BadConnection("MariaDB does not answer".to_owned()));
+    tokio::time::timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| silent())
 }
 
 async fn open(options: ConnectOptions, generation: u64) -> diesel::ConnectionResult<Conn> {
@@ -196,17 +202,17 @@ async fn open(options: ConnectOptions, generation: u64) -> diesel::ConnectionRes
 
 /// A session in use outside a transaction. Unless it is said to be done with, the pool does not use it again: a caller who
 /// went away in the middle left an answer on its way, and the next user would take it for the answer to his own question.
-pub struct InUse<'c>(&'c mut Conn);
+pub(crate) struct InUse<'c>(&'c mut Conn);
 
 impl<'c> InUse<'c> {
     /// Begins.
-    pub fn of(conn: &'c mut Conn) -> Self {
+    pub(crate) fn of(conn: &'c mut Conn) -> Self {
         *transactions(conn) = TransactionManagerStatus::InError;
         Self(conn)
     }
 
     /// Every answer has arrived.
-    pub fn done(self) {
+    pub(crate) fn done(self) {
         *transactions(self.0) = TransactionManagerStatus::default();
     }
 }
@@ -243,11 +249,9 @@ async fn prove(conn: &mut Conn, generation: u64) -> diesel::QueryResult<()> {
     }
 }
 
-/// Takes a session from the pool.
-///
-/// # Errors
-/// [`StoreError::Unreachable`] when none can be had in time.
-pub async fn checkout(pool: &Pool) -> StoreResult<PooledConn<'_>> {
+/// Takes a session from the pool, for [`session`](crate::session()) and [`transaction`](crate::transaction()) alone: they
+/// see to it that its use ends.
+pub(crate) async fn checkout(pool: &Pool) -> StoreResult<PooledConn<'_>> {
     let began = Instant::now();
     let session = pool.get().await.map_err(StoreError::from_pool);
     metrics::histogram!("database_pool_wait_seconds").record(began.elapsed().as_secs_f64());

@@ -30,6 +30,7 @@ pub mod page;
 pub mod pending;
 pub mod references;
 pub mod rollout;
+mod session;
 pub mod sql;
 pub mod statements;
 #[cfg(feature = "testing")]
@@ -43,5 +44,6 @@ pub mod wire;
 pub use conn::{Conn, ConnectOptions, Endpoint, Pool};
 pub use context::{Fence, Settings, TxContext, Wake};
 pub use error::{Fault, StoreError, StoreResult, reason};
+pub use session::session;
 pub use tls::{Tls, Verify};
-pub use transaction::{Deadline, limit_statements, transaction};
+pub use transaction::{Deadline, transaction};

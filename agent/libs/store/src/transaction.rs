@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use diesel_async::{AnsiTransactionManager, SimpleAsyncConnection, TransactionManager};
+use diesel_async::{AnsiTransactionManager, TransactionManager};
 use futures::future::BoxFuture;
 use rand::Rng;
 
 use crate::conn::{Conn, MAX_STATEMENT_SECONDS, Pool, checkout};
 use crate::error::{Fault, StoreError, StoreResult};
+use crate::session::bounded;
 use crate::statements::operation;
 
 /// Attempts of one transaction.
@@ -32,6 +33,11 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
+    /// The same, but no later than this long from now.
+    pub fn at_most(self, duration: Duration) -> Self {
+        Self(self.0.min(Instant::now() + duration))
+    }
+
     /// The moment, for timers.
     pub fn instant(self) -> Instant {
         self.0
@@ -51,7 +57,15 @@ impl Default for Deadline {
 /// # Errors
 /// What `work` answered; [`StoreError::Contended`] or [`StoreError::Deadline`] when conflicts did not end;
 /// [`StoreError::Unreachable`] also for a connection lost during commit, whose outcome is unknown.
-pub async fn transaction<T, F>(pool: &Pool, deadline: Deadline, mut work: F) -> StoreResult<T>
+pub async fn transaction<T, F>(pool: &Pool, deadline: Deadline, work: F) -> StoreResult<T>
+where
+    F: for<'c> FnMut(&'c mut Conn) -> BoxFuture<'c, StoreResult<T>> + Send,
+    T: Send,
+{
+    bounded(deadline, until_settled(pool, deadline, work)).await
+}
+
+async fn until_settled<T, F>(pool: &Pool, deadline: Deadline, mut work: F) -> StoreResult<T>
 where
     F: for<'c> FnMut(&'c mut Conn) -> BoxFuture<'c, StoreResult<T>> + Send,
     T: Send,
@@ -76,15 +90,6 @@ where
         }
         tokio::time::sleep(pause).await;
     }
-}
-
-/// Lowers the statement limit of a session to what is left of a deadline, for work outside a transaction.
-///
-/// # Errors
-/// No time is left, or the session is gone.
-pub async fn limit_statements(conn: &mut Conn, deadline: Deadline) -> StoreResult<()> {
-    let limit = statement_limit(deadline)?;
-    Ok(conn.batch_execute(&format!("SET SESSION max_statement_time = {limit}")).await?)
 }
 
 async fn attempt<T, F>(conn: &mut Conn, deadline: Deadline, work: &mut F) -> StoreResult<T>
@@ -119,7 +124,8 @@ where
     outcome
 }
 
-fn statement_limit(deadline: Deadline) -> StoreResult<String> {
+/// Seconds a statement may take, as the server wants to be told.
+pub(crate) fn statement_limit(deadline: Deadline) -> StoreResult<String> {
     let left = deadline.left().as_secs_f64();
     if left <= 0.0 {
         return Err(StoreError::Deadline("nothing was started".to_owned()));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use sf_protos::Rpc;
 use sf_protos::events::{
     GetObjectEventsRequest, PruneEventsReply, PruneEventsRequest, PurgeObjectEventsReply,
     PurgeObjectEventsRequest, RecordEventBatchReply, RecordEventBatchRequest,
@@ -31,7 +32,7 @@ async fn record(
     request: RecordEventBatchRequest,
 ) -> Result<RecordEventBatchReply, Status> {
     let deadline = caller.deadline;
-    in_place(&gateway, &caller, move |gateway| async move {
+    in_place(&gateway, &caller, RecordEventBatchRequest::CALL, move |gateway| async move {
         events::record_batch(&gateway.pools.ordinary, deadline, request.events).await
     })
     .await
@@ -49,7 +50,7 @@ async fn prune(
         rows: request.row_budget.into(),
         time: Duration::from_millis(request.time_budget_ms.into()).min(caller.deadline.left() / 2),
     };
-    let reply = in_place(&gateway, &caller, move |gateway| async move {
+    let reply = in_place(&gateway, &caller, PruneEventsRequest::CALL, move |gateway| async move {
         let settings = gateway.settings.load_full();
         events::prune(&gateway.pools.ordinary, &settings, &fence, budget).await
     })
@@ -67,7 +68,7 @@ async fn purge(
     caller: Caller,
     request: PurgeObjectEventsRequest,
 ) -> Result<PurgeObjectEventsReply, Status> {
-    in_place(&gateway, &caller, move |gateway| async move {
+    in_place(&gateway, &caller, PurgeObjectEventsRequest::CALL, move |gateway| async move {
         events::purge_object(&gateway.pools.ordinary, &request.object_type, &request.object_id).await
     })
     .await

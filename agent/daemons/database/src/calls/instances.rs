@@ -13,9 +13,8 @@ use sf_protos::instances::{
     SettleErrorRequest, SwapPortRequest, TransitionInstanceRequest,
 };
 use sf_store::capacity::{self, Refusal};
-use sf_store::conn::checkout;
 use sf_store::instances::{self, Create};
-use sf_store::{Conn, StoreError, StoreResult, TxContext};
+use sf_store::{Conn, StoreError, StoreResult, TxContext, session};
 use tonic::{Code, Status};
 
 use super::waits::in_place;
@@ -87,10 +86,12 @@ async fn create(
             request.context(),
             gateway.settings.load_full(),
         )?;
-        let amounts = wanted.amounts;
-        let seen = in_place(&gateway, &caller, move |gateway| async move {
-            let mut conn = checkout(&gateway.pools.ordinary).await?;
-            capacity::observe(&mut conn, &context, node, refusal, amounts).await
+        let (amounts, deadline) = (wanted.amounts, caller.deadline);
+        let seen = in_place(&gateway, &caller, CreateInstanceRequest::CALL, move |gateway| async move {
+            session(&gateway.pools.ordinary, deadline, |conn| {
+                async move { capacity::observe(conn, &context, node, refusal, amounts).await }.boxed()
+            })
+            .await
         });
         refused.refusals.push(seen.await?);
         if refusal.is_final() {
@@ -121,9 +122,12 @@ async fn repeated(
     caller: &Caller,
     wanted: Create,
 ) -> Result<CreateInstanceReply, Status> {
-    in_place(gateway, caller, move |gateway| async move {
-        let mut conn = checkout(&gateway.pools.ordinary).await?;
-        instances::existing(&mut conn, &wanted).await
+    let deadline = caller.deadline;
+    in_place(gateway, caller, CreateInstanceRequest::CALL, move |gateway| async move {
+        session(&gateway.pools.ordinary, deadline, |conn| {
+            async move { instances::existing(conn, &wanted).await }.boxed()
+        })
+        .await
     })
     .await
 }

@@ -15,6 +15,7 @@ mod operations;
 mod renders;
 mod rollout;
 mod scheduler;
+mod steps;
 mod waits;
 
 use crate::table::Table;

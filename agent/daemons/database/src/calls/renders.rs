@@ -11,7 +11,7 @@ use sf_store::wire::parse;
 use sf_store::{Wake, networks, transaction};
 use tonic::Status;
 
-use super::waits::{in_place, patience};
+use super::waits::{LOOK, in_place, patience};
 use crate::caller::Caller;
 use crate::state::Gateway;
 use crate::status;
@@ -46,8 +46,8 @@ async fn take(
 ) -> Result<ClaimRendersReply, Status> {
     let context =
         Arc::new(caller.transaction(&ClaimRendersRequest::CALL, None, gateway.settings.load_full())?);
-    let (request, deadline) = (request.clone(), caller.deadline);
-    in_place(gateway, caller, move |gateway| async move {
+    let (request, deadline) = (request.clone(), caller.deadline.at_most(LOOK));
+    in_place(gateway, caller, ClaimRendersRequest::CALL, move |gateway| async move {
         transaction(&gateway.pools.ordinary, deadline, |conn| {
             let (context, request) = (context.clone(), request.clone());
             Box::pin(async move { networks::claim_renders(conn, &context.settings, &request).await })
@@ -66,7 +66,7 @@ async fn intent(
     let context =
         Arc::new(caller.transaction(&GetNetworkIntentRequest::CALL, None, gateway.settings.load_full())?);
     let deadline = caller.deadline;
-    in_place(&gateway, &caller, move |gateway| async move {
+    in_place(&gateway, &caller, GetNetworkIntentRequest::CALL, move |gateway| async move {
         transaction(&gateway.pools.ordinary, deadline, |conn| {
             let (context, request) = (context.clone(), request.clone());
             Box::pin(async move { networks::intent_of(conn, &context.settings, &request).await })

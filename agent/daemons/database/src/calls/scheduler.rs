@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
-use sf_protos::Rpc;
 use sf_protos::scheduler::{
     GetCapacityRequest, ReapReservationsRequest, ReconcileCapacityReply, ReconcileCapacityRequest,
     RefreshTotalsReply, RefreshTotalsRequest,
 };
 use sf_store::capacity;
-use sf_store::{Conn, StoreResult, TxContext, events, locks, transaction};
+use sf_store::{Conn, StoreResult};
 use tonic::Status;
 
+use super::steps::Steps;
 use crate::caller::Caller;
 use crate::state::Gateway;
-use crate::status;
 use crate::table::Table;
 
 pub(super) fn bind(table: Table) -> Table {
@@ -38,8 +36,7 @@ async fn reconcile(
     caller: Caller,
     request: ReconcileCapacityRequest,
 ) -> Result<ReconcileCapacityReply, Status> {
-    let _place = gateway.admission.enter(caller.deadline).await?;
-    let pass = Pass { gateway: &gateway, caller: &caller, request: &request };
+    let pass = Steps::of(&gateway, &caller, &request);
     pass.step(|conn, ctx| capacity::expire_claims(conn, ctx).boxed()).await?;
     let orphans = pass.step(|conn, ctx| capacity::repair_orphans(conn, ctx).boxed()).await?;
     let mut drift = Vec::new();
@@ -53,42 +50,4 @@ async fn reconcile(
         orphans_released: orphans.released,
         orphans_inserted: orphans.inserted,
     })
-}
-
-struct Pass<'a> {
-    gateway: &'a Gateway,
-    caller: &'a Caller,
-    request: &'a ReconcileCapacityRequest,
-}
-
-impl Pass<'_> {
-    /// One transaction of the pass: its work, its events, and the proof that the caller still leads.
-    async fn step<T, W>(&self, work: W) -> Result<T, Status>
-    where
-        T: Send + 'static,
-        W: for<'a> Fn(&'a mut Conn, &'a TxContext) -> BoxFuture<'a, StoreResult<T>> + Send + Sync + 'static,
-    {
-        let settings = self.gateway.settings.load_full();
-        let ctx =
-            self.caller.transaction(&ReconcileCapacityRequest::CALL, self.request.context(), settings)?;
-        let (ctx, work) = (Arc::new(ctx), Arc::new(work));
-        transaction(&self.gateway.pools.ordinary, self.caller.deadline, |conn| {
-            attempt(conn, ctx.clone(), work.clone()).boxed()
-        })
-        .await
-        .map_err(status::from_store)
-    }
-}
-
-async fn attempt<T, W>(conn: &mut Conn, ctx: Arc<TxContext>, work: Arc<W>) -> StoreResult<T>
-where
-    W: for<'a> Fn(&'a mut Conn, &'a TxContext) -> BoxFuture<'a, StoreResult<T>>,
-{
-    ctx.begin_attempt();
-    let value = work(conn, &ctx).await?;
-    events::insert(conn, &ctx.take_events()).await?;
-    if let Some(fence) = &ctx.fence {
-        locks::verify(conn, fence).await?;
-    }
-    Ok(value)
 }

@@ -3,24 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use sf_model::{ClaimToken, IncarnationId, NodeId, OperationId};
 use sf_protos::operations::{
     DequeueWorkReply, DequeueWorkRequest, WaitOperationsReply, WaitOperationsRequest,
 };
 use sf_protos::{Call, Rpc};
-use sf_store::conn::checkout;
 use sf_store::operations::{self, Dequeue, Worker};
 use sf_store::wire::parse;
-use sf_store::{StoreError, StoreResult, Wake, transaction};
+use sf_store::{StoreResult, Wake, session, transaction};
 use tonic::Status;
 
 use crate::caller::Caller;
+use crate::runner::detached;
 use crate::state::Gateway;
 use crate::status;
 use crate::table::Table;
 
 /// Longest wait of a poll (`database-tier.md` §13.4).
 const MOST_PATIENCE: Duration = Duration::from_secs(20);
+/// Longest look of a poll. Its caller has far more time, but a server that falls silent during a look must not keep a place
+/// for all of it.
+pub(super) const LOOK: Duration = Duration::from_secs(10);
 /// Work handed out by one call.
 const MAX_WORK: u32 = 32;
 /// Operations watched by one call.
@@ -76,8 +80,8 @@ async fn take(
     call: Call,
 ) -> Result<Option<Vec<sf_protos::operations::ClaimedWork>>, Status> {
     let context = Arc::new(caller.transaction(&call, None, gateway.settings.load_full())?);
-    let (ask, deadline) = (ask.clone(), caller.deadline);
-    let work = in_place(gateway, caller, move |gateway| async move {
+    let (ask, deadline) = (ask.clone(), caller.deadline.at_most(LOOK));
+    let work = in_place(gateway, caller, call, move |gateway| async move {
         transaction(&gateway.pools.ordinary, deadline, |conn| {
             let (context, ask) = (context.clone(), ask.clone());
             Box::pin(async move {
@@ -125,38 +129,34 @@ async fn look(
     caller: &Caller,
     watched: &[OperationId],
 ) -> Result<WaitOperationsReply, Status> {
-    let asked = watched.to_vec();
-    let outcomes = in_place(gateway, caller, move |gateway| async move {
-        let mut conn = checkout(&gateway.pools.ordinary).await?;
-        operations::outcomes(&mut conn, &asked).await
+    let (asked, deadline) = (watched.to_vec(), caller.deadline.at_most(LOOK));
+    let outcomes = in_place(gateway, caller, WaitOperationsRequest::CALL, move |gateway| async move {
+        session(&gateway.pools.ordinary, deadline, |conn| {
+            async move { operations::outcomes(conn, &asked).await }.boxed()
+        })
+        .await
     })
     .await?;
     Ok(operations::reply_for_wait(watched, &outcomes))
 }
 
-/// Runs work on a session in a place of the admission, on a task that outlives the caller: a session whose question was
-/// cut off would hand the late answer to whoever asks next.
+/// Runs work of a call in a place of the admission, on a task that outlives the caller.
 pub(super) async fn in_place<T, F>(
     gateway: &Arc<Gateway>,
     caller: &Caller,
+    call: Call,
     work: impl FnOnce(Arc<Gateway>) -> F,
 ) -> Result<T, Status>
 where
     T: Send + 'static,
-    F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    F: Future<Output = StoreResult<T>> + Send + 'static,
 {
     let place = gateway.admission.enter(caller.deadline).await?;
     let running = work(gateway.clone());
-    let task = tokio::spawn(async move {
+    detached(call, async move {
         let outcome = running.await;
         drop(place);
         outcome
-    });
-    match task.await {
-        Ok(outcome) => outcome.map_err(status::from_store),
-        Err(error) => {
-            tracing::error!(%error, "the task of a claim ended without an answer");
-            Err(Status::internal("the call ended without an answer, see the gateway's log"))
-        }
-    }
+    })
+    .await
 }

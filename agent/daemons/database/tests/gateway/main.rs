@@ -8,9 +8,11 @@
     reason = "helpers of tests may fail loudly"
 )]
 
+mod frozen;
 mod instances;
 mod outage;
 mod polls;
+mod reconcile;
 mod replay;
 mod rules;
 mod tier;

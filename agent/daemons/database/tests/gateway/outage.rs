@@ -40,21 +40,26 @@ fn is_unavailable(outcome: &Result<(), DbError>) -> bool {
     matches!(outcome, Err(DbError::DatabaseUnavailable { .. }))
 }
 
-fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap();
     assert!(sent.success());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_and_a_read_only_server_are_outages_and_pass() {
-    let server = match tokio::task::spawn_blocking(|| Server::start(&[])).await.unwrap() {
-        Ok(server) => server,
+/// A server that a test may stop. `None` where no MariaDB is installed.
+pub(crate) async fn own_server() -> Option<Server> {
+    match tokio::task::spawn_blocking(|| Server::start(&[])).await.unwrap() {
+        Ok(server) => Some(server),
         Err(ServerError::NotInstalled(program)) => {
             eprintln!("skipped: {program} is not installed");
-            return;
+            None
         }
         Err(error) => panic!("{error}"),
-    };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_and_a_read_only_server_are_outages_and_pass() {
+    let Some(server) = own_server().await else { return };
     let database = TestDatabase::on(&server).await;
     let gateway = LocalTier::start(&database).await;
     let client = gateway.client("api", NodeId::random());

@@ -20,11 +20,15 @@ pub(crate) struct World {
 impl World {
     /// `None` where no MariaDB is installed.
     pub(crate) async fn start() -> Option<Self> {
-        let database = TestDatabase::start().await?;
+        Some(Self::over(TestDatabase::start().await?).await)
+    }
+
+    /// Over a database of the caller's choice.
+    pub(crate) async fn over(database: TestDatabase) -> Self {
         let gateway = LocalTier::start(&database).await;
         let world = Self { database, gateway, node: NodeId::random() };
         world.call("resources", registration(world.node, "n1.test")).await.unwrap();
-        Some(world)
+        world
     }
 
     pub(crate) fn client(&self, daemon: &str) -> Gateway {

@@ -8,6 +8,7 @@ use crate::compat::{self, Purpose};
 use crate::conn::{Conn, ConnectOptions, Pool, connect, pool};
 use crate::context::TxContext;
 use crate::error::{StoreError, StoreResult};
+use crate::session::session;
 use crate::sql::{rows, sql};
 use crate::transaction::{Deadline, transaction};
 use crate::{config, events, migrate};
@@ -160,11 +161,9 @@ async fn attempt(conn: &mut Conn, operation: &Operation, fqdn: &str, observe: &O
 }
 
 async fn present(pool: &Pool, operation: &str) -> StoreResult<Option<Present>> {
-    let mut conn = crate::conn::checkout(pool).await?;
-    sql("SELECT input_digest, artefact FROM bootstrap_operations WHERE operation = ?")
-        .bind(operation)
-        .first_row(&mut conn)
-        .await
+    let asked =
+        sql("SELECT input_digest, artefact FROM bootstrap_operations WHERE operation = ?").bind(operation);
+    session(pool, Deadline::default(), |conn| Box::pin(asked.first_row(conn))).await
 }
 
 fn failed(operation: &str, source: StoreError) -> BootstrapError {

@@ -27,9 +27,10 @@ pub async fn insert(conn: &mut Conn, events: &[Event]) -> StoreResult<()> {
         events.iter().map(|event| validate(event, Utc::now())).collect();
     let valid =
         checked.map_err(|reason| StoreError::Invalid(format!("an event of the context: {reason}")))?;
+    let identities: Vec<Uuid> = valid.iter().map(|event| event.uuid).collect();
     let mut attempts = 0;
     loop {
-        let stored = stored(conn, &valid).await?;
+        let stored = stored(conn, &identities).await?;
         let fresh: Vec<Valid<'_>> =
             valid.iter().filter(|event| !stored.contains(&event.uuid)).cloned().collect();
         match write(conn, &fresh).await {
@@ -41,12 +42,12 @@ pub async fn insert(conn: &mut Conn, events: &[Event]) -> StoreResult<()> {
 }
 
 /// Which of these events exist.
-pub(super) async fn stored(conn: &mut Conn, events: &[Valid<'_>]) -> StoreResult<HashSet<Uuid>> {
+pub(super) async fn stored(conn: &mut Conn, events: &[Uuid]) -> StoreResult<HashSet<Uuid>> {
     if events.is_empty() {
         return Ok(HashSet::new());
     }
     let query = sql("SELECT event_uuid AS value FROM events WHERE event_uuid IN ");
-    Ok(query.list(events.iter().map(|event| event.uuid)).values(conn).await?.into_iter().collect())
+    Ok(query.list(events.iter().copied()).values(conn).await?.into_iter().collect())
 }
 
 /// Two multi-row inserts.

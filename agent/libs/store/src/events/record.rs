@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::insert::{stored, write};
 use super::validate::{MAX_BATCH, MAX_BATCH_BYTES, Valid, validate};
-use crate::conn::{Pool, checkout};
+use crate::conn::Pool;
 use crate::error::{Fault, StoreError, StoreResult};
+use crate::session::session;
 use crate::transaction::{Deadline, transaction};
 
 /// How often a batch starts over because another gateway stores the same events at the same time.
@@ -37,7 +38,7 @@ pub async fn record_batch(
     let mut refused = Arc::new(HashSet::new());
     let mut restarts = 0;
     loop {
-        let fresh = Arc::new(fresh(pool, &events, &refused).await?);
+        let fresh = Arc::new(fresh(pool, deadline, &events, &refused).await?);
         let attempt = store(pool, deadline, &events, &fresh).await;
         match attempt {
             Ok(()) => return Ok(answer(&events, &fresh, &refused)),
@@ -55,10 +56,17 @@ pub async fn record_batch(
 }
 
 /// The events that are valid, not stored and not refused; each once.
-async fn fresh(pool: &Pool, events: &[Event], refused: &HashSet<Uuid>) -> StoreResult<HashSet<Uuid>> {
-    let valid: Vec<Valid<'_>> = events.iter().filter_map(|event| validate(event, Utc::now()).ok()).collect();
-    let known = stored(&mut *checkout(pool).await?, &valid).await.map_err(StoreError::settled)?;
-    Ok(valid.into_iter().map(|v| v.uuid).filter(|id| !known.contains(id) && !refused.contains(id)).collect())
+async fn fresh(
+    pool: &Pool,
+    deadline: Deadline,
+    events: &[Event],
+    refused: &HashSet<Uuid>,
+) -> StoreResult<HashSet<Uuid>> {
+    let valid = events.iter().filter_map(|event| validate(event, Utc::now()).ok());
+    let valid: Vec<Uuid> = valid.map(|valid| valid.uuid).collect();
+    let asked = valid.clone();
+    let known = session(pool, deadline, |conn| Box::pin(async move { stored(conn, &asked).await })).await?;
+    Ok(valid.into_iter().filter(|id| !known.contains(id) && !refused.contains(id)).collect())
 }
 
 fn select<'a>(events: &'a [Event], wanted: &HashSet<Uuid>) -> Vec<Valid<'a>> {

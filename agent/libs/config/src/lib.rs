@@ -34,7 +34,7 @@ pub use fingerprint::{Fingerprint, effective, fingerprint};
 pub use load::{Loaded, Sources, check_file, load_database, load_node};
 pub use secret::{WRAPPED, is_wrapped, read_secret};
 pub use sf_model::Secret;
-pub use show::{Shown, is_secret_name, show};
+pub use show::{Shown, show};
 pub use spec::{Bound, Flags, KeySpec, Kind, Scope, all_keys, cluster_key, find_key};
 pub use tables::{ClusterConfig, DatabaseConfig, NodeConfig};
 pub use value::{ConfigValue, PortRange, Retention};

@@ -1,5 +1,7 @@
 //! A configuration as a list that may be printed.
 
+use sf_model::redact::is_secret_name;
+
 use crate::spec::KeySpec;
 use crate::tables::{ClusterConfig, DatabaseConfig, NodeConfig};
 
@@ -34,13 +36,6 @@ pub fn show(table: &impl Table, clear: bool) -> Vec<Shown> {
         if hidden { "<redacted>".to_owned() } else { text }
     };
     table.rows().into_iter().map(|(spec, text)| Shown { spec, text: mask(spec, text) }).collect()
-}
-
-/// Whether a value under this name must not be shown anywhere: events, logs, dumps.
-pub fn is_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    const INSIDE: [&str; 6] = ["secret", "password", "passphrase", "token", "auth_header", "authorization"];
-    INSIDE.iter().any(|part| name.contains(part)) || name.ends_with("_seed") || name.ends_with("_key")
 }
 
 #[cfg(test)]

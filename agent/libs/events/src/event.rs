@@ -5,20 +5,13 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde_json::json;
 use sf_model::ObjectType;
-use sf_model::event::EventType;
+use sf_model::event::{
+    EventType, MAX_FQDN, MAX_OBJECT_ID, MAX_OBJECTS, MAX_REQUEST_ID, fit_extra, fit_message,
+};
+use sf_model::text::cut;
 use sf_protos::events as pb;
-use sf_runtime::redact::redact;
 use sf_runtime::{RequestContext, context};
 use uuid::Uuid;
-
-/// Longest message, bytes.
-const MAX_MESSAGE: usize = 8192;
-/// Largest `extra` as JSON, bytes.
-const MAX_EXTRA: usize = 32 * 1024;
-/// Most objects of one event.
-const MAX_OBJECTS: usize = 64;
-/// Longest object id, bytes.
-const MAX_OBJECT_ID: usize = 255;
 
 /// Begins an event. It becomes recordable with its first object.
 pub fn event(event_type: EventType, message: impl Into<String>) -> Unaddressed {
@@ -94,17 +87,9 @@ impl Event {
     /// Details as a JSON object; other values are wrapped. Secrets are replaced, what is too large is left out and
     /// said so.
     pub fn extra(mut self, extra: impl Serialize) -> Self {
-        let mut value =
+        let value =
             serde_json::to_value(extra).unwrap_or_else(|e| json!({ "unserialisable": e.to_string() }));
-        if !value.is_object() {
-            value = json!({ "value": value });
-        }
-        redact(&mut value);
-        let text = value.to_string();
-        self.extra = Some(match text.len() {
-            bytes if bytes > MAX_EXTRA => json!({ "truncated": true, "original_bytes": bytes }).to_string(),
-            _ => text,
-        });
+        self.extra = Some(fit_extra(value));
         self
     }
 
@@ -132,7 +117,7 @@ impl Event {
             event_uuid: self.uuid.to_string(),
             event_type: self.event_type.to_string(),
             timestamp: Some(micros(SystemTime::now())),
-            fqdn: cut(fqdn, 255).to_owned(),
+            fqdn: cut(fqdn, MAX_FQDN).to_owned(),
             daemon: cut(daemon, 32).to_owned(),
             duration: self.duration,
             message: self.message.clone(),
@@ -144,7 +129,7 @@ impl Event {
     }
 
     pub(crate) fn request_id(&self) -> Option<&str> {
-        self.context.request_id.as_deref().map(|id| cut(id, context::MAX_REQUEST_ID))
+        self.context.request_id.as_deref().map(|id| cut(id, MAX_REQUEST_ID))
     }
 
     pub(crate) fn duration_seconds(&self) -> Option<f64> {
@@ -159,24 +144,6 @@ fn micros(time: SystemTime) -> prost_types::Timestamp {
     time
 }
 
-fn fit_message(message: &str) -> String {
-    const MORE: &str = "…";
-    match message.len() {
-        0 => "(no message)".to_owned(),
-        n if n <= MAX_MESSAGE => message.to_owned(),
-        _ => format!("{}{MORE}", cut(message, MAX_MESSAGE - MORE.len())),
-    }
-}
-
-/// The longest prefix of at most `bytes` bytes that ends at a character.
-fn cut(text: &str, bytes: usize) -> &str {
-    if text.len() <= bytes {
-        return text;
-    }
-    let end = (0..=bytes).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-    text.get(..end).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
@@ -185,14 +152,6 @@ mod tests {
 
     fn plain() -> Event {
         event(EventType::Audit, "m").object(ObjectType::Instance, "i")
-    }
-
-    #[test]
-    fn long_messages_end_at_a_character() {
-        let long = "é".repeat(5000);
-        let stamped = event(EventType::Audit, long).object(ObjectType::Instance, "i").stamp("n", "d");
-        assert!(stamped.message.len() <= MAX_MESSAGE && stamped.message.ends_with('…'));
-        assert_eq!(event(EventType::Audit, "").object(ObjectType::Instance, "i").message, "(no message)");
     }
 
     #[test]
@@ -205,16 +164,11 @@ mod tests {
     }
 
     #[test]
-    fn extra_is_an_object_without_secrets_and_not_too_large() {
+    fn message_and_extra_are_made_to_fit() {
         let text = |event: Event| serde_json::from_str::<Value>(&event.extra.unwrap()).unwrap();
-        assert_eq!(text(plain().extra(3)), json!({ "value": 3 }));
-        assert_eq!(
-            text(plain().extra(json!({ "a": { "password": "x" } }))),
-            json!({ "a": { "password": "<redacted>" } })
-        );
-        let large = text(plain().extra(json!({ "a": "x".repeat(MAX_EXTRA) })));
-        assert_eq!(large["truncated"], true);
-        assert!(large["original_bytes"].as_u64().unwrap() > 32768);
+        assert_eq!(text(plain().extra(json!({ "token": "x" }))), json!({ "token": "<redacted>" }));
+        let long = event(EventType::Audit, "m".repeat(10_000)).object(ObjectType::Instance, "i");
+        assert!(long.stamp("n", "d").message.ends_with('…'));
     }
 
     #[test]

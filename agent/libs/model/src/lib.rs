@@ -13,8 +13,10 @@ pub mod mac;
 pub mod name;
 pub mod object;
 pub mod operation;
+pub mod redact;
 pub mod secret;
 pub mod state;
+pub mod text;
 pub mod units;
 
 pub use daemon::DaemonName;

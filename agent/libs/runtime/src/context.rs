@@ -8,9 +8,7 @@ use std::future::Future;
 use std::str::FromStr;
 
 use rand::RngCore;
-
-/// Longest request id accepted from outside.
-pub const MAX_REQUEST_ID: usize = 64;
+use sf_model::event::MAX_REQUEST_ID;
 
 /// Who caused the present work, and the trace it belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

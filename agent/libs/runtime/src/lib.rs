@@ -8,7 +8,6 @@ pub mod log;
 mod metrics_endpoint;
 pub mod notify;
 mod periodic;
-pub mod redact;
 mod shutdown;
 mod status;
 mod tasks;

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prost_types::Timestamp;
 use sf_config::ClusterConfig;
-use sf_model::event::EventType;
+use sf_model::event::{
+    EventType, MAX_FQDN, MAX_OBJECT_ID, MAX_OBJECTS, MAX_REQUEST_ID, fit_extra, fit_message,
+};
+use sf_model::text::cut;
 use sf_model::{EventId, MutationId, NodeId, ObjectRef, OperationId};
 use sf_protos::events::{Event, EventObject};
 
@@ -78,6 +81,13 @@ struct After {
     events: Vec<Event>,
 }
 
+/// How much had been recorded at some moment of an attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recorded {
+    wakes: usize,
+    events: usize,
+}
+
 impl TxContext {
     /// A context without caller: for the gateway's own work and for tests. The gateway fills in the rest.
     pub fn internal(settings: Arc<Settings>, daemon: &str) -> Self {
@@ -108,7 +118,8 @@ impl TxContext {
         self.event_with(event_type, message, objects, None);
     }
 
-    /// As [`TxContext::event`] with a JSON object of details.
+    /// As [`TxContext::event`] with a JSON object of details. Made to fit, as every emitter does: what comes from outside,
+    /// such as an address, must not make the mutation itself impossible.
     pub fn event_with(
         &self,
         event_type: EventType,
@@ -124,16 +135,20 @@ impl TxContext {
                 seconds: now.timestamp(),
                 nanos: i32::try_from(now.timestamp_subsec_nanos()).unwrap_or(0),
             }),
-            fqdn: self.settings.fqdn.clone(),
+            fqdn: cut(&self.settings.fqdn, MAX_FQDN).to_owned(),
             daemon: "sf-database".to_owned(),
             duration: None,
-            message: message.into(),
-            extra_json: extra.map(ToString::to_string),
-            request_id: self.request_id.clone(),
+            message: fit_message(&message.into()),
+            extra_json: extra.cloned().map(fit_extra),
+            request_id: self.request_id.as_deref().map(|id| cut(id, MAX_REQUEST_ID).to_owned()),
             trace_id: self.trace_id(),
             objects: objects
                 .iter()
-                .map(|o| EventObject { object_type: o.object_type.clone(), object_id: o.object_id.clone() })
+                .take(MAX_OBJECTS)
+                .map(|o| EventObject {
+                    object_type: o.object_type.clone(),
+                    object_id: cut(&o.object_id, MAX_OBJECT_ID).to_owned(),
+                })
                 .collect(),
         };
         self.after.lock().events.push(event);
@@ -148,6 +163,19 @@ impl TxContext {
     /// Starts an attempt with nothing left over from the one before.
     pub fn begin_attempt(&self) {
         *self.after.lock() = After::default();
+    }
+
+    /// How much this attempt has recorded so far.
+    pub(crate) fn recorded(&self) -> Recorded {
+        let after = self.after.lock();
+        Recorded { wakes: after.wakes.len(), events: after.events.len() }
+    }
+
+    /// Takes back what was recorded since: it was rolled back to there.
+    pub(crate) fn forget_since(&self, then: Recorded) {
+        let mut after = self.after.lock();
+        after.wakes.truncate(then.wakes);
+        after.events.truncate(then.events);
     }
 
     /// The events of this attempt, for its last insert.

@@ -4,9 +4,18 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
+use sf_model::text::cut;
 use sf_protos::common::StateInfo;
 
 use crate::error::{StoreError, StoreResult};
+
+/// Longest sentence kept with a state, bytes.
+const MAX_STATE_MESSAGE: usize = 4096;
+
+/// A sentence as it is kept with a state. It may quote what came from outside, at any length.
+pub fn state_message(message: &str) -> &str {
+    cut(message, MAX_STATE_MESSAGE)
+}
 
 /// A time as messages carry it.
 pub fn timestamp(time: DateTime<Utc>) -> Timestamp {

@@ -4,9 +4,8 @@ use std::error::Error;
 use std::fmt::Debug;
 
 use serde_json::{Map, Value, json};
+use sf_model::redact::redact_named;
 use tracing::field::{Field, Visit};
-
-use crate::redact::redact_named;
 
 /// The fields of one record, secrets already replaced.
 #[derive(Debug, Clone, Default)]

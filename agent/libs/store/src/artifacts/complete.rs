@@ -11,7 +11,7 @@ use crate::context::TxContext;
 use crate::error::{StoreError, StoreResult};
 use crate::references::{self, ReferenceKind};
 use crate::sql::{rows, sql};
-use crate::wire::parse;
+use crate::wire::{parse, state_message};
 
 rows! {
     struct Waiting {
@@ -64,7 +64,7 @@ pub async fn complete_fetch(
             } else {
                 sql("UPDATE artifacts SET state = 'error', state_changed_at = UTC_TIMESTAMP(6), error_message = ?, \
                      row_version = row_version + 1 WHERE uuid = ?")
-                .bind(&failure.message)
+                .bind(state_message(&failure.message))
                 .bind(artifact)
                 .run(conn)
                 .await?;

@@ -1,7 +1,9 @@
 //! Which events may be stored: pure. What the database would refuse is refused here first, with a word for it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sf_model::event::is_well_formed;
+use sf_model::event::{
+    MAX_EXTRA, MAX_FQDN, MAX_MESSAGE, MAX_OBJECT_ID, MAX_OBJECTS, MAX_REQUEST_ID, is_well_formed,
+};
 use sf_protos::events::Event;
 use uuid::Uuid;
 
@@ -11,12 +13,8 @@ use crate::wire;
 pub const MAX_BATCH: usize = 100;
 /// Bytes of one batch.
 pub const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
-/// Objects of one event.
-const MAX_OBJECTS: usize = 64;
-/// Bytes of a message; the emitter cuts at 8192 and appends an ellipsis.
-const MAX_MESSAGE: usize = 8192 + '…'.len_utf8();
-/// Bytes of the details.
-const MAX_EXTRA: usize = 32 * 1024;
+/// Bytes of a message: earlier emitters cut first and appended their ellipsis then.
+const LONGEST_MESSAGE: usize = MAX_MESSAGE + '…'.len_utf8();
 /// The first moment an event may name: 2000-01-01.
 const EARLIEST: i64 = 946_684_800;
 
@@ -48,10 +46,10 @@ pub fn validate(event: &Event, now: DateTime<Utc>) -> Result<Valid<'_>, &'static
         return Err("empty-message");
     }
     let sizes = [
-        (event.message.len(), MAX_MESSAGE),
-        (event.fqdn.len(), 255),
+        (event.message.len(), LONGEST_MESSAGE),
+        (event.fqdn.len(), MAX_FQDN),
         (event.daemon.len(), 32),
-        (event.request_id.as_ref().map_or(0, String::len), 64),
+        (event.request_id.as_ref().map_or(0, String::len), MAX_REQUEST_ID),
         (event.extra_json.as_ref().map_or(0, String::len), MAX_EXTRA),
     ];
     if sizes.iter().any(|(size, most)| size > most) {
@@ -71,7 +69,9 @@ pub fn validate(event: &Event, now: DateTime<Utc>) -> Result<Valid<'_>, &'static
     }
     let fits = |text: &str, most: usize| (1..=most).contains(&text.len());
     let object_fits = |object: &sf_protos::events::EventObject| {
-        fits(&object.object_type, 32) && object.object_type.is_ascii() && fits(&object.object_id, 255)
+        fits(&object.object_type, 32)
+            && object.object_type.is_ascii()
+            && fits(&object.object_id, MAX_OBJECT_ID)
     };
     if !event.objects.iter().all(object_fits) {
         return Err("bad-object");

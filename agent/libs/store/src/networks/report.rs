@@ -15,7 +15,7 @@ use crate::context::TxContext;
 use crate::error::{StoreError, StoreResult, reason};
 use crate::operations;
 use crate::sql::{rows, sql};
-use crate::wire::{from_row, parse};
+use crate::wire::{from_row, parse, state_message};
 
 /// First pause after a failed render; it doubles with every attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -63,7 +63,7 @@ pub async fn report_render(
         generation: request.generation,
         outcome: parse("outcome", &request.outcome)?,
         code: request.error_code.as_deref().unwrap_or("network.render_failed"),
-        message: request.error_message.as_deref().unwrap_or_default(),
+        message: state_message(request.error_message.as_deref().unwrap_or_default()),
     };
     let held = lock(conn, report.network).await?;
     let waiting: Option<Request> = sql("SELECT min_generation, priority, attempts, claim_token \

@@ -1,6 +1,7 @@
 //! Fetches: one at a time, validators, failures, and the disks that wait.
 
-use sf_model::{ArtifactId, BlobId, OperationId};
+use sf_model::event::EventType;
+use sf_model::{ArtifactId, BlobId, ObjectRef, ObjectType, OperationId};
 use sf_protos::artifacts::begin_fetch_reply::Verdict;
 use sf_protos::artifacts::complete_fetch_request::Outcome;
 use sf_protos::artifacts::{
@@ -148,6 +149,40 @@ async fn a_failed_first_fetch_is_an_error_and_a_failed_refresh_is_not() {
     let reply = complete(&world, &artifact, &operation, failure()).await.unwrap();
     assert_eq!((reply.errored, reply.blob_uuid), (false, Some(blob.to_string())));
     assert_eq!(state().await, "created ");
+}
+
+#[tokio::test]
+async fn an_origin_that_says_too_much_ends_the_fetch_like_any_other() {
+    let Some(world) = World::start().await else { return };
+    let artifact = request(&world, "a", URL).await.unwrap().artifact.unwrap().uuid;
+    let operation = OperationId::ordered().to_string();
+    let message = format!("https://images.example/{} is forbidden", "é".repeat(50_000));
+    let failure = Outcome::Failed(FetchFailure { message, permanent: true });
+    assert!(complete(&world, &artifact, &operation, failure).await.unwrap().errored);
+    let state = world.text("SELECT CONCAT(state, ' ', LENGTH(error_message) <= 4096) FROM artifacts").await;
+    assert_eq!(state, "error 1");
+    let told = "SELECT COUNT(*) FROM events WHERE message LIKE 'fetch failed: https://images.example/%…'";
+    assert_eq!(world.number(told).await, 1);
+}
+
+#[tokio::test]
+async fn the_tier_tells_no_secrets_and_nothing_too_large() {
+    let Some(world) = World::start().await else { return };
+    world
+        .run(|_, ctx| {
+            let object = [ObjectRef::new(ObjectType::Node, "n")];
+            let secret = serde_json::json!({ "password": "hush", "user": "u" });
+            ctx.event_with(EventType::Audit, "one", &object, Some(&secret));
+            let large = serde_json::json!({ "text": "x".repeat(100_000) });
+            ctx.event_with(EventType::Audit, "", &object, Some(&large));
+            Box::pin(std::future::ready(Ok(())))
+        })
+        .await
+        .unwrap();
+    let extra = world.text("SELECT extra FROM events WHERE message = 'one'").await;
+    assert_eq!(extra, r#"{"password":"<redacted>","user":"u"}"#);
+    let extra = world.text("SELECT extra FROM events WHERE message = '(no message)'").await;
+    assert!(extra.contains("truncated"), "{extra}");
 }
 
 #[tokio::test]

@@ -1,10 +1,16 @@
 //! Keeps secrets out of events and log lines.
 
 use serde_json::Value;
-use sf_config::is_secret_name;
 
 /// What stands in the place of a secret.
 pub const REDACTED: &str = "<redacted>";
+
+/// Whether a key or setting of this name holds a secret: nothing shows its value.
+pub fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    const INSIDE: [&str; 6] = ["secret", "password", "passphrase", "token", "auth_header", "authorization"];
+    INSIDE.iter().any(|part| name.contains(part)) || name.ends_with("_seed") || name.ends_with("_key")
+}
 
 /// Replaces, at any depth, the values of keys whose name says that they are secret. Numbers and booleans stay: they are
 /// counts and flags, such as `token_count`.

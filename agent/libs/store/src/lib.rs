@@ -16,6 +16,7 @@ pub mod context;
 pub mod error;
 pub mod events;
 pub mod instances;
+mod item;
 pub mod locks;
 pub mod lookup;
 pub mod maintenance;

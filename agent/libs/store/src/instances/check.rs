@@ -12,6 +12,7 @@ use super::{delete, failure, finish};
 use crate::conn::Conn;
 use crate::context::TxContext;
 use crate::error::StoreResult;
+use crate::item::Item;
 use crate::operations;
 use crate::sql::{rows, sql};
 
@@ -69,13 +70,20 @@ async fn fail_creates(conn: &mut Conn, ctx: &TxContext) -> StoreResult<(u32, boo
         } else {
             row.cause.clone().unwrap_or_else(|| "the work to create the instance ended early".to_owned())
         };
-        let changed = failure::fail_create(conn, ctx, row.uuid, None, &message).await?;
-        if changed {
-            failed += 1;
-            operations::abort_for_target(conn, ctx, ObjectRef::new(ObjectType::Instance, row.uuid)).await?;
-        }
+        let item = Item::begin(conn, ctx, "stuck creates", row.uuid).await?;
+        let outcome = give_up(conn, ctx, row.uuid, &message).await;
+        failed += u32::from(item.end(conn, ctx, outcome).await?.unwrap_or(false));
     }
     Ok((failed, is_full(rows.len())))
+}
+
+/// Fails one create. Says whether it was still going on.
+async fn give_up(conn: &mut Conn, ctx: &TxContext, instance: InstanceId, message: &str) -> StoreResult<bool> {
+    let changed = failure::fail_create(conn, ctx, instance, None, message).await?;
+    if changed {
+        operations::abort_for_target(conn, ctx, ObjectRef::new(ObjectType::Instance, instance)).await?;
+    }
+    Ok(changed)
 }
 
 /// The node of a failed instance is gone or has lost its storage: there is nothing to wait for.
@@ -94,7 +102,9 @@ async fn settle(conn: &mut Conn, ctx: &TxContext) -> StoreResult<(u32, bool)> {
             placement_seq: None,
             to: InstanceState::Error,
         };
-        settled += u32::from(change.apply(conn, ctx, None, None).await?);
+        let item = Item::begin(conn, ctx, "failed instances", instance).await?;
+        let outcome = change.apply(conn, ctx, None, None).await;
+        settled += u32::from(item.end(conn, ctx, outcome).await?.unwrap_or(false));
     }
     Ok((settled, is_full(stuck.len())))
 }
@@ -115,19 +125,26 @@ async fn continue_deletes(conn: &mut Conn, ctx: &TxContext) -> StoreResult<(u32,
     .await?;
     let mut requeued = 0;
     for instance in &stuck {
-        let row = Guard::read(conn, *instance).await?;
-        if delete::reachable_node(conn, &row).await?.is_none() {
-            requeued += u32::from(finish::globally(conn, ctx, &row, &[InstanceState::DeleteWait]).await?);
-            continue;
-        }
-        let request = EnsureDeleteQueuedRequest { context: None, instance_uuid: instance.to_string() };
-        if delete::ensure_queued(conn, ctx, &request).await?.enqueued {
-            requeued += 1;
-            let object = ObjectRef::new(ObjectType::Instance, *instance);
-            ctx.event(EventType::Status, "instance delete queued again", &[object]);
-        }
+        let item = Item::begin(conn, ctx, "stuck deletes", instance).await?;
+        let outcome = continue_delete(conn, ctx, *instance).await;
+        requeued += u32::from(item.end(conn, ctx, outcome).await?.unwrap_or(false));
     }
     Ok((requeued, is_full(stuck.len())))
+}
+
+/// Queues or finishes one delete. Says whether it changed anything.
+async fn continue_delete(conn: &mut Conn, ctx: &TxContext, instance: InstanceId) -> StoreResult<bool> {
+    let row = Guard::read(conn, instance).await?;
+    if delete::reachable_node(conn, &row).await?.is_none() {
+        return finish::globally(conn, ctx, &row, &[InstanceState::DeleteWait]).await;
+    }
+    let request = EnsureDeleteQueuedRequest { context: None, instance_uuid: instance.to_string() };
+    let enqueued = delete::ensure_queued(conn, ctx, &request).await?.enqueued;
+    if enqueued {
+        let object = ObjectRef::new(ObjectType::Instance, instance);
+        ctx.event(EventType::Status, "instance delete queued again", &[object]);
+    }
+    Ok(enqueued)
 }
 
 fn is_full(rows: usize) -> bool {

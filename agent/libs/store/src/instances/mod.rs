@@ -25,7 +25,7 @@ pub use check::check;
 pub use create::{Create, create_on, existing};
 pub use definition::definition;
 pub use delete::{delete, delete_all, ensure_queued, mark_for_deletion};
-pub use failure::on_operation_failed;
+pub use failure::{lock_before_failure, on_operation_failed};
 pub use finish::{clear_tombstone, finish_delete};
 pub use guard::STALE_PLACEMENT;
 pub use hard_delete::hard_delete;

@@ -10,7 +10,7 @@ use crate::context::{TxContext, Wake};
 use crate::error::StoreResult;
 use crate::instances;
 use crate::sql::{rows, sql};
-use crate::wire::from_row;
+use crate::wire::state_message;
 
 /// Operations that one end may take with it; the reaper does the rest.
 const MAX_CASCADE: usize = 1000;
@@ -99,6 +99,7 @@ pub async fn fail_operation(
     code: &str,
     message: &str,
 ) -> StoreResult<bool> {
+    instances::lock_before_failure(conn, id).await?;
     end(conn, ctx, id, Outcome::Error(Failure::new(code, message))).await
 }
 
@@ -186,7 +187,8 @@ pub(super) async fn end(
         .await?;
         let mut released = Vec::new();
         for edge in edges {
-            if well || from_row::<Kind>("kind of dependency", &edge.kind)? == Kind::After {
+            // A kind that this build does not know counts as one that needs the dependency.
+            if well || edge.kind.parse() == Ok(Kind::After) {
                 released.push(edge.operation_uuid);
             } else if taken < MAX_CASCADE {
                 taken += 1;
@@ -204,7 +206,8 @@ pub(super) async fn end(
     Ok(true)
 }
 
-/// Marks the edges of `dependency` as met and makes those that waited for nothing else available.
+/// Marks the edges of `dependency` as met and makes those that waited for nothing else available. An edge that was met
+/// since the caller looked counts once.
 pub(super) async fn release(
     conn: &mut Conn,
     ctx: &TxContext,
@@ -214,20 +217,30 @@ pub(super) async fn release(
     if dependents.is_empty() {
         return Ok(());
     }
+    let unmet: Vec<OperationId> = sql("SELECT operation_uuid AS value FROM cluster_operation_dependencies \
+         WHERE depends_on_uuid = ? AND satisfied_at IS NULL AND operation_uuid IN ")
+    .bind(dependency)
+    .list(dependents.iter().copied())
+    .push(" ORDER BY operation_uuid FOR UPDATE")
+    .values(conn)
+    .await?;
+    if unmet.is_empty() {
+        return Ok(());
+    }
     sql("UPDATE cluster_operation_dependencies SET satisfied_at = UTC_TIMESTAMP(6) \
          WHERE depends_on_uuid = ? AND operation_uuid IN ")
     .bind(dependency)
-    .list(dependents.iter().copied())
+    .list(unmet.iter().copied())
     .run(conn)
     .await?;
     sql("UPDATE work_queue SET available_at = IF(unmet_dependencies = 1, UTC_TIMESTAMP(6), available_at), \
          unmet_dependencies = unmet_dependencies - 1 WHERE unmet_dependencies > 0 AND operation_uuid IN ")
-    .list(dependents.iter().copied())
+    .list(unmet.iter().copied())
     .run(conn)
     .await?;
     let nodes: Vec<NodeId> = sql("SELECT DISTINCT node_uuid AS value FROM work_queue \
          WHERE unmet_dependencies = 0 AND operation_uuid IN ")
-    .list(dependents.iter().copied())
+    .list(unmet)
     .values(conn)
     .await?;
     for node in nodes {
@@ -244,7 +257,7 @@ async fn settle(conn: &mut Conn, ctx: &TxContext, id: OperationId, outcome: &Out
          WHERE uuid = ? AND state IN ('queued', 'executing')",
     )
     .bind(outcome.state())
-    .bind(outcome.failure().map(|failure| failure.message.clone()))
+    .bind(outcome.failure().map(|failure| state_message(&failure.message)))
     .bind(id)
     .run(conn)
     .await?;
@@ -256,7 +269,7 @@ async fn settle(conn: &mut Conn, ctx: &TxContext, id: OperationId, outcome: &Out
         sql("INSERT INTO cluster_operation_errors (operation_uuid, code, message, details, origin) VALUES (?, ?, ?, ?, ?)")
             .bind(id)
             .bind(&failure.code)
-            .bind(&failure.message)
+            .bind(state_message(&failure.message))
             .bind(failure.details.as_ref())
             .bind(&failure.origin)
             .run(conn)

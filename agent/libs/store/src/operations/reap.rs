@@ -11,6 +11,7 @@ use super::work::deadline;
 use crate::conn::Conn;
 use crate::context::TxContext;
 use crate::error::StoreResult;
+use crate::item::Item;
 use crate::sql::{rows, sql};
 
 /// Rows of each kind that one pass handles.
@@ -57,24 +58,34 @@ async fn reap_claims(
     .await?;
     reply.more |= is_full(lapsed.len());
     for row in lapsed {
-        // The header before the queue row, as everywhere; then the claim may have been renewed or have ended.
-        sql("SELECT uuid AS value FROM cluster_operations WHERE uuid = ? FOR UPDATE")
-            .bind(row.operation_uuid)
-            .value::<OperationId>(conn)
-            .await?;
-        let still: Option<Held> = sql("SELECT operation_uuid, node_uuid, deliveries FROM work_queue \
-             WHERE operation_uuid = ? AND claim_expires_at <= UTC_TIMESTAMP(6) FOR UPDATE")
-        .bind(row.operation_uuid)
-        .first_row(conn)
-        .await?;
-        let Some(row) = still else { continue };
-        if requeue(conn, ctx, &row).await? {
-            reply.requeued += 1;
-        } else {
-            reply.rejected += 1;
+        let item = Item::begin(conn, ctx, "lapsed claims", row.operation_uuid).await?;
+        let outcome = reap_claim(conn, ctx, row.operation_uuid).await;
+        match item.end(conn, ctx, outcome).await?.flatten() {
+            Some(true) => reply.requeued += 1,
+            Some(false) => reply.rejected += 1,
+            None => {}
         }
     }
     Ok(())
+}
+
+/// True when the work went back into the queue, false when it was delivered too often; nothing when the claim was renewed
+/// or has ended since.
+async fn reap_claim(conn: &mut Conn, ctx: &TxContext, id: OperationId) -> StoreResult<Option<bool>> {
+    // The header before the queue row, as everywhere.
+    sql("SELECT uuid AS value FROM cluster_operations WHERE uuid = ? FOR UPDATE")
+        .bind(id)
+        .value::<OperationId>(conn)
+        .await?;
+    let still: Option<Held> = sql("SELECT operation_uuid, node_uuid, deliveries FROM work_queue \
+         WHERE operation_uuid = ? AND claim_expires_at <= UTC_TIMESTAMP(6) FOR UPDATE")
+    .bind(id)
+    .first_row(conn)
+    .await?;
+    match still {
+        Some(row) => requeue(conn, ctx, &row).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 async fn reap_deadlines(
@@ -91,7 +102,9 @@ async fn reap_deadlines(
     .await?;
     reply.more |= is_full(late.len());
     for id in late {
-        reply.expired += u32::from(end(conn, ctx, id, Outcome::Error(deadline())).await?);
+        let item = Item::begin(conn, ctx, "operation deadlines", id).await?;
+        let outcome = end(conn, ctx, id, Outcome::Error(deadline())).await;
+        reply.expired += u32::from(item.end(conn, ctx, outcome).await?.unwrap_or(false));
     }
     Ok(())
 }
@@ -110,14 +123,19 @@ async fn reap_edges(conn: &mut Conn, ctx: &TxContext, reply: &mut ReapExpiredCla
     .await?;
     reply.more |= is_full(edges.len());
     for edge in edges {
-        reply.released_waits += 1;
-        if edge.proceed {
-            release(conn, ctx, edge.depends_on_uuid, &[edge.operation_uuid]).await?;
-        } else {
-            let failure = Failure::dependency(edge.depends_on_uuid);
-            end(conn, ctx, edge.operation_uuid, Outcome::Abort(failure)).await?;
-        }
+        let item = Item::begin(conn, ctx, "dependencies", edge.operation_uuid).await?;
+        let outcome = reap_edge(conn, ctx, &edge).await;
+        reply.released_waits += u32::from(item.end(conn, ctx, outcome).await?.is_some());
     }
+    Ok(())
+}
+
+async fn reap_edge(conn: &mut Conn, ctx: &TxContext, edge: &Edge) -> StoreResult<()> {
+    if edge.proceed {
+        return release(conn, ctx, edge.depends_on_uuid, &[edge.operation_uuid]).await;
+    }
+    let failure = Failure::dependency(edge.depends_on_uuid);
+    end(conn, ctx, edge.operation_uuid, Outcome::Abort(failure)).await?;
     Ok(())
 }
 

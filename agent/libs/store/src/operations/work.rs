@@ -11,8 +11,9 @@ use super::enqueue::{EnqueueOperation, enqueue};
 use crate::conn::Conn;
 use crate::context::{TxContext, Wake};
 use crate::error::{StoreError, StoreResult, reason};
+use crate::instances;
 use crate::sql::{rows, sql};
-use crate::wire::from_row;
+use crate::wire::{from_row, state_message};
 
 /// The first step of the deferral ladder; each further one doubles it.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -89,7 +90,7 @@ pub async fn defer(
          available_at = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND, deliveries = deliveries - 1, \
          defer_count = defer_count + 1, defer_reason = ? WHERE operation_uuid = ?")
     .bind(delay)
-    .bind(why)
+    .bind(state_message(why))
     .bind(id)
     .run(conn)
     .await?;
@@ -125,6 +126,7 @@ pub async fn fail(
     failure: Failure,
     aborted: bool,
 ) -> StoreResult<()> {
+    instances::lock_before_failure(conn, id).await?;
     held(lock(conn, id, token).await?, id)?;
     let outcome = if aborted { Outcome::Abort(failure) } else { Outcome::Error(failure) };
     end(conn, ctx, id, outcome).await?;

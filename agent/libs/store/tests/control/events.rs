@@ -41,12 +41,12 @@ async fn record(db: &TestDatabase, events: Vec<Event>) -> Vec<Outcome> {
     reply.results.iter().map(|result| result.outcome()).collect()
 }
 
-async fn count(db: &TestDatabase, table: &str) -> u64 {
+pub(super) async fn count(db: &TestDatabase, table: &str) -> u64 {
     let query = sql(format!("SELECT CAST(COUNT(*) AS UNSIGNED) AS value FROM {table}"));
     query.value(&mut db.conn().await).await.unwrap().unwrap()
 }
 
-async fn leader(db: &TestDatabase) -> Fence {
+pub(super) async fn leader(db: &TestDatabase) -> Fence {
     let holder = Holder {
         node: "n".into(),
         daemon: "sf-cluster".into(),

@@ -17,4 +17,5 @@ mod nodes;
 mod operations;
 mod rollout;
 mod schema;
+mod sweeps;
 mod tls;

@@ -18,7 +18,7 @@ use sf_store::sql::sql;
 use sf_store::testing::TestDatabase;
 use sf_store::{Conn, StoreError, StoreResult, TxContext, reason};
 
-fn delete(node: NodeId, instance: InstanceId) -> EnqueueOperation {
+pub(super) fn delete(node: NodeId, instance: InstanceId) -> EnqueueOperation {
     EnqueueOperation {
         uuid: OperationId::ordered(),
         node,
@@ -31,17 +31,17 @@ fn delete(node: NodeId, instance: InstanceId) -> EnqueueOperation {
     }
 }
 
-fn fetch(node: NodeId, artifact: ArtifactId) -> EnqueueOperation {
+pub(super) fn fetch(node: NodeId, artifact: ArtifactId) -> EnqueueOperation {
     let args = OperationArgs::ArtifactFetch { artifact, url: "u".into(), instance: None };
     EnqueueOperation { args, priority: Priority::Background, ..delete(node, InstanceId::random()) }
 }
 
-fn after(operation: EnqueueOperation, on: &EnqueueOperation, kind: Kind) -> EnqueueOperation {
+pub(super) fn after(operation: EnqueueOperation, on: &EnqueueOperation, kind: Kind) -> EnqueueOperation {
     let edge = Dependency { operation: on.uuid, kind, wait_seconds: None };
     EnqueueOperation { dependencies: [operation.dependencies.clone(), vec![edge]].concat(), ..operation }
 }
 
-async fn enqueue(db: &TestDatabase, ops: Vec<EnqueueOperation>) -> StoreResult<Vec<Enqueued>> {
+pub(super) async fn enqueue(db: &TestDatabase, ops: Vec<EnqueueOperation>) -> StoreResult<Vec<Enqueued>> {
     let ops = Arc::new(ops);
     db.run(move |conn, ctx| {
         let ops = ops.clone();
@@ -86,26 +86,26 @@ async fn complete(db: &TestDatabase, id: OperationId, token: ClaimToken) -> Stor
     act(db, move |conn, ctx| Box::pin(operations::complete(conn, ctx, id, token, &[]))).await
 }
 
-async fn fail(db: &TestDatabase, id: OperationId, code: &'static str) -> bool {
+pub(super) async fn fail(db: &TestDatabase, id: OperationId, code: &'static str) -> bool {
     act(db, move |conn, ctx| Box::pin(operations::fail_operation(conn, ctx, id, code, "because")))
         .await
         .unwrap()
 }
 
-async fn reap(db: &TestDatabase) -> sf_protos::operations::ReapExpiredClaimsReply {
+pub(super) async fn reap(db: &TestDatabase) -> sf_protos::operations::ReapExpiredClaimsReply {
     act(db, |conn, ctx| Box::pin(operations::reap(conn, ctx))).await.unwrap()
 }
 
-async fn state(db: &TestDatabase, id: OperationId) -> String {
+pub(super) async fn state(db: &TestDatabase, id: OperationId) -> String {
     let query = sql("SELECT state AS value FROM cluster_operations WHERE uuid = ?").bind(id);
     query.value(&mut db.conn().await).await.unwrap().unwrap()
 }
 
-async fn update(db: &TestDatabase, statement: &str) {
+pub(super) async fn update(db: &TestDatabase, statement: &str) {
     sql(statement).run(&mut db.conn().await).await.unwrap();
 }
 
-async fn check_invariants(db: &TestDatabase) {
+pub(super) async fn check_invariants(db: &TestDatabase) {
     let reply = sf_store::maintenance::check_invariants(&mut db.conn().await).await.unwrap();
     let broken: Vec<_> = reply.checks.into_iter().filter(|check| check.violations > 0).collect();
     assert!(broken.is_empty(), "{broken:?}");

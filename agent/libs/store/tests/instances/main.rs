@@ -12,4 +12,5 @@ mod ledger;
 mod life;
 mod power;
 mod states;
+mod sweeps;
 mod world;

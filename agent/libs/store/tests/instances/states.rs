@@ -14,7 +14,7 @@ use crate::life::{NAMESPACE, Surroundings, id, reason, request};
 use crate::world::{World, amounts};
 
 /// One instance in `initial` on one node.
-async fn one(world: &World) -> (InstanceId, NodeId, Surroundings) {
+pub(crate) async fn one(world: &World) -> (InstanceId, NodeId, Surroundings) {
     let node = world.node("n1", amounts(100, 1 << 20, 10_000)).await;
     let around = world.surroundings().await;
     let asked = request(node, around);
@@ -160,7 +160,7 @@ async fn a_failed_requirement_fails_the_instance_with_its_sentence() {
     }
 }
 
-async fn check(world: &World) -> CheckInstancesReply {
+pub(crate) async fn check(world: &World) -> CheckInstancesReply {
     world.run(|conn, ctx| Box::pin(async move { instances::check(conn, ctx).await })).await.unwrap()
 }
 

@@ -7,6 +7,7 @@ pub mod allocator;
 pub mod artifacts;
 pub mod blobs;
 pub mod bootstrap;
+mod bounded;
 pub mod capacity;
 pub mod clock;
 pub mod compat;

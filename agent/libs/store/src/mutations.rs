@@ -2,6 +2,7 @@
 
 use sf_model::MutationId;
 
+use crate::bounded::delete_some;
 use crate::conn::Conn;
 use crate::error::{StoreError, StoreResult};
 use crate::sql::{Bind, sql};
@@ -56,12 +57,7 @@ pub async fn finish(conn: &mut Conn, id: MutationId, reply: Vec<u8>) -> StoreRes
 /// # Errors
 /// Those of the database.
 pub async fn prune(conn: &mut Conn) -> StoreResult<(u64, bool)> {
-    let deleted =
-        sql("DELETE FROM mutation_log WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL ? MINUTE LIMIT ?")
-            .bind(KEPT_MINUTES)
-            .bind(PRUNE_CHUNK)
-            .run(conn)
-            .await?;
-    let deleted = u64::try_from(deleted).unwrap_or(u64::MAX);
+    let old = sql("created_at < UTC_TIMESTAMP(6) - INTERVAL ? MINUTE").bind(KEPT_MINUTES);
+    let deleted = delete_some(conn, "mutation_log", old, PRUNE_CHUNK).await?;
     Ok((deleted, deleted == PRUNE_CHUNK))
 }

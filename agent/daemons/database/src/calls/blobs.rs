@@ -1,16 +1,24 @@
 //! Blobs, their copies, and uploads.
 
+use std::sync::Arc;
+
 use futures::FutureExt;
 use sf_protos::blobs::{
     AbortBlobRequest, AbortUploadCommitRequest, AcquireTransferRequest, BatchGetBlobsRequest,
     BeginUploadCommitRequest, CheckBlobsRequest, CommitBlobRequest, CreateUploadRequest,
     FindBlobByHashRequest, FinishTransferRequest, GetBlobRequest, GetUploadRequest, ListBlobsRequest,
-    ListReplicasOfNodeRequest, OpenBlobForReadRequest, ReapStorageRequest, RecordHashRequest,
-    RenewLeasesRequest, ReportReplicaScanRequest, RequestHashRequest, ReserveBlobRequest,
+    ListReplicasOfNodeRequest, OpenBlobForReadRequest, ReapStorageReply, ReapStorageRequest,
+    RecordHashRequest, RenewLeasesRequest, ReportReplicaScanRequest, RequestHashRequest, ReserveBlobRequest,
     TouchUploadsRequest,
 };
+use sf_store::blobs::Garbage;
 use sf_store::{blobs, uploads};
+use strum::IntoEnumIterator;
+use tonic::Status;
 
+use super::steps::Steps;
+use crate::caller::Caller;
+use crate::state::Gateway;
 use crate::table::Table;
 
 pub(super) fn bind(table: Table) -> Table {
@@ -35,8 +43,29 @@ pub(super) fn bind(table: Table) -> Table {
         .bind::<ListReplicasOfNodeRequest>(|conn, _, request| blobs::list_of_node(conn, request).boxed())
         .bind::<ReportReplicaScanRequest>(|conn, ctx, request| blobs::report_scan(conn, ctx, request).boxed())
         .bind::<CheckBlobsRequest>(|conn, _, request| blobs::check_blobs(conn, request).boxed())
-        .bind::<ReapStorageRequest>(|conn, ctx, _| blobs::reap(conn, ctx).boxed());
+        .bind_with::<ReapStorageRequest, _, _>(reap_storage);
     bind_uploads(table)
+}
+
+/// One kind of garbage after the other, each in its own transaction.
+async fn reap_storage(
+    gateway: Arc<Gateway>,
+    caller: Caller,
+    request: ReapStorageRequest,
+) -> Result<ReapStorageReply, Status> {
+    let steps = Steps::of(&gateway, &caller, &request);
+    let mut reply = ReapStorageReply::default();
+    for kind in Garbage::iter() {
+        let rows = steps.step(move |conn, ctx| blobs::reap(conn, ctx, kind).boxed()).await?;
+        reply.more |= rows >= blobs::REAP_BATCH;
+        match kind {
+            Garbage::Artifacts => reply.artifacts += rows,
+            Garbage::Uploads => reply.uploads += rows,
+            Garbage::Unfinished | Garbage::Loose => reply.blobs += rows,
+            _ => {}
+        }
+    }
+    Ok(reply)
 }
 
 fn bind_uploads(table: Table) -> Table {

@@ -55,10 +55,6 @@ async fn prune(
         events::prune(&gateway.pools.ordinary, &settings, &fence, budget).await
     })
     .await?;
-    for pruned in &reply.pruned {
-        metrics::counter!("database_events_pruned_total", "event_type" => pruned.label.clone())
-            .increment(pruned.rows);
-    }
     metrics::counter!("database_orphan_events_pruned_total").increment(reply.events_deleted);
     Ok(reply)
 }

@@ -17,7 +17,7 @@ pub use hashes::{record_hash, request_hash};
 pub use leases::renew_leases;
 pub use open::open_for_read;
 pub use reach::{is_owned, is_reachable, require_reachable};
-pub use reap::{forget_node, hard_delete, reap};
+pub use reap::{BATCH as REAP_BATCH, Garbage, forget_node, hard_delete, reap};
 pub use replicas::{check_blobs, list_of_node, report_scan};
 pub use reserve::{abort, reserve};
 pub(crate) use reserve::{begin, discard};

@@ -10,6 +10,7 @@ use sf_protos::events::{PruneEventsReply, PrunedCount, PurgeObjectEventsReply};
 use strum::IntoEnumIterator;
 use uuid::Uuid;
 
+use super::sweep::sweep;
 use crate::conn::{Conn, Pool};
 use crate::context::{Fence, Settings};
 use crate::error::{StoreError, StoreResult};
@@ -17,12 +18,9 @@ use crate::sql::{Sql, sql};
 use crate::transaction::{Deadline, transaction};
 
 /// Events touched by one transaction.
-const CHUNK: u64 = 500;
+pub(super) const CHUNK: u64 = 500;
 /// Pause between transactions, so that pruning never starves recording.
-const PAUSE: Duration = Duration::from_millis(50);
-/// How often events without references are looked for, and the name that remembers it.
-const SWEEP_DAYS: u32 = 7;
-const SWEEP: &str = "events-swept";
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// How much one call may do.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +83,9 @@ pub async fn prune(
         }
     }
     if !reply.more {
-        reply.events_deleted += sweep(pool, fence).await?;
+        let swept = sweep(pool, fence, began, budget.time).await?;
+        reply.events_deleted += swept.removed;
+        reply.more = swept.more;
     }
     Ok(reply)
 }
@@ -217,29 +217,4 @@ fn classes(settings: &Settings) -> Vec<Class> {
 fn age_condition(condition: Sql, age: Retention) -> Option<Sql> {
     let Retention::Seconds(seconds) = age else { return None };
     Some(condition.push(" AND occurred_at < UTC_TIMESTAMP(6) - INTERVAL ? SECOND").bind(seconds))
-}
-
-/// Once a week, events that have no reference although none was pruned just now. There should be none.
-async fn sweep(pool: &Pool, fence: &Fence) -> StoreResult<u64> {
-    transaction(pool, Deadline::default(), |conn| {
-        let fence = fence.clone();
-        Box::pin(async move {
-            let due = "SELECT CAST(COUNT(*) AS UNSIGNED) AS value FROM samples \
-                 WHERE name = ? AND sampled_at > UTC_TIMESTAMP(6) - INTERVAL ? DAY";
-            if sql(due).bind(SWEEP).bind(SWEEP_DAYS).value::<u64>(conn).await?.unwrap_or(0) > 0 {
-                return Ok(0);
-            }
-            let stray = "DELETE FROM events WHERE received_at < UTC_TIMESTAMP(6) - INTERVAL 1 HOUR \
-                 AND NOT EXISTS (SELECT 1 FROM event_objects o WHERE o.event_uuid = events.event_uuid) LIMIT ?";
-            let removed = sql(stray).bind(CHUNK).run(conn).await? as u64;
-            if removed < CHUNK {
-                let done = "INSERT INTO samples (name, value, sampled_at) VALUES (?, 0, UTC_TIMESTAMP(6)) \
-                     ON DUPLICATE KEY UPDATE sampled_at = VALUES(sampled_at)";
-                sql(done).bind(SWEEP).run(conn).await?;
-            }
-            crate::locks::verify(conn, &fence).await?;
-            Ok(removed)
-        })
-    })
-    .await
 }

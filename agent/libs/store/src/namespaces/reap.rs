@@ -7,6 +7,7 @@ use sf_model::{KeyId, ObjectType};
 use sf_protos::namespaces::ReapExpiredKeysReply;
 
 use super::{keys, object};
+use crate::bounded::delete_some;
 use crate::conn::Conn;
 use crate::context::TxContext;
 use crate::error::StoreResult;
@@ -18,7 +19,7 @@ const BATCH: u64 = 500;
 /// Counters of attempts are kept this long after their window (`security.md`).
 const ATTEMPTS_KEPT: Duration = Duration::from_secs(600);
 /// Counters removed by one call.
-const ATTEMPTS_BATCH: usize = 5000;
+const ATTEMPTS_BATCH: u64 = 5000;
 
 rows! {
     struct Expired {
@@ -33,12 +34,8 @@ rows! {
 /// # Errors
 /// Those of the database.
 pub async fn reap_keys(conn: &mut Conn, ctx: &TxContext) -> StoreResult<ReapExpiredKeysReply> {
-    let forgotten = sql("DELETE FROM auth_attempts \
-         WHERE window_start < TIMESTAMPADD(MICROSECOND, -?, UTC_TIMESTAMP(6)) LIMIT ?")
-    .bind(ATTEMPTS_KEPT)
-    .bind(ATTEMPTS_BATCH as u64)
-    .run(conn)
-    .await?;
+    let old = sql("window_start < TIMESTAMPADD(MICROSECOND, -?, UTC_TIMESTAMP(6))").bind(ATTEMPTS_KEPT);
+    let forgotten = delete_some(conn, "auth_attempts", old, ATTEMPTS_BATCH).await?;
     let more = forgotten >= ATTEMPTS_BATCH;
     let grace = ctx.settings.namespace_key_reap_grace;
     if grace.is_zero() {
@@ -66,12 +63,9 @@ pub async fn reap_keys(conn: &mut Conn, ctx: &TxContext) -> StoreResult<ReapExpi
 /// Those of the database.
 pub async fn hard_delete(conn: &mut Conn, ctx: &TxContext, limit: u32) -> StoreResult<u32> {
     let delay = ctx.settings.cleaner_delay;
-    let removed_keys = sql("DELETE FROM namespace_keys WHERE state = 'deleted' \
-         AND state_changed_at < TIMESTAMPADD(MICROSECOND, -?, UTC_TIMESTAMP(6)) LIMIT ?")
-    .bind(delay)
-    .bind(limit)
-    .run(conn)
-    .await?;
+    let gone =
+        sql("state = 'deleted' AND state_changed_at < TIMESTAMPADD(MICROSECOND, -?, UTC_TIMESTAMP(6))");
+    let removed_keys = delete_some(conn, "namespace_keys", gone.bind(delay), limit.into()).await?;
     let names: Vec<String> = sql("SELECT name AS value FROM namespaces n WHERE state = 'deleted' \
          AND state_changed_at < TIMESTAMPADD(MICROSECOND, -?, UTC_TIMESTAMP(6)) \
          AND NOT EXISTS (SELECT 1 FROM instances x WHERE x.namespace = n.name) \
@@ -87,5 +81,5 @@ pub async fn hard_delete(conn: &mut Conn, ctx: &TxContext, limit: u32) -> StoreR
         crate::events::drop_low_value(conn, ObjectType::Namespace, name).await?;
         sql("DELETE FROM namespaces WHERE name = ?").bind(name).run(conn).await?;
     }
-    Ok(u32::try_from(removed_keys + names.len()).unwrap_or(u32::MAX))
+    Ok(u32::try_from(removed_keys + names.len() as u64).unwrap_or(u32::MAX))
 }

@@ -5,6 +5,7 @@ use sf_protos::blobs::{
     CheckBlobsRequest, FindBlobByHashRequest, GetBlobRequest, Hash, ListReplicasOfNodeRequest,
     RenewLeasesRequest, ReportReplicaScanRequest, RequestHashRequest,
 };
+use sf_store::blobs::Garbage;
 use sf_store::lookup::Viewer;
 use sf_store::references::{self, ReferenceKind};
 use sf_store::sql::sql;
@@ -141,8 +142,7 @@ async fn a_blob_that_was_given_up_is_not_committed() {
     world
         .execute(sql("UPDATE blobs SET writer_lease_until = TIMESTAMPADD(MINUTE, -10, UTC_TIMESTAMP(6))"))
         .await;
-    let reaped = world.run(|conn, ctx| Box::pin(async move { blobs::reap(conn, ctx).await })).await.unwrap();
-    assert_eq!(reaped.blobs, 1);
+    assert_eq!(world.reap_storage().await, [(Garbage::Unfinished, 1)]);
     let refused = world.commit(commit_request(blob, world.node, "x")).await;
     assert!(matches!(refused, Err(StoreError::Precondition { reason: "bad-state", .. })));
 }
@@ -174,12 +174,11 @@ async fn blobs_nothing_refers_to_go_after_their_grace() {
     let Some(world) = World::start().await else { return };
     let blob = world.blob("loose").await;
     unpin_all(&world).await;
-    let reap = || world.run(|conn, ctx| Box::pin(async move { blobs::reap(conn, ctx).await }));
-    assert_eq!(reap().await.unwrap().blobs, 0);
+    assert!(world.reap_storage().await.is_empty());
     world
         .execute(sql("UPDATE blobs SET state_changed_at = TIMESTAMPADD(MINUTE, -6, UTC_TIMESTAMP(6))"))
         .await;
-    assert_eq!(reap().await.unwrap().blobs, 1);
+    assert_eq!(world.reap_storage().await, [(Garbage::Loose, 1)]);
     assert_eq!(state(&world, blob).await, "deleted");
     // The row goes only when no node has the bytes any more.
     world.execute(sql("UPDATE blobs SET state_changed_at = TIMESTAMPADD(HOUR, -2, UTC_TIMESTAMP(6))")).await;
@@ -338,4 +337,30 @@ async fn a_node_learns_what_its_files_are() {
         .unwrap();
     assert_eq!(world.number("SELECT COUNT(*) FROM blob_replicas").await, 0);
     assert_eq!(world.number("SELECT COUNT(*) FROM events WHERE message = 'blob missing from node'").await, 1);
+}
+
+#[tokio::test]
+async fn garbage_goes_a_few_at_a_time_each_kind_by_itself() {
+    let Some(world) = World::start().await else { return };
+    let lapsed = "UTC_TIMESTAMP(6) - INTERVAL 1 HOUR";
+    for insert in [
+        format!(
+            "INSERT INTO blob_references (blob_uuid, kind, holder_uuid, created_at, lease_until) \
+             SELECT UUID(), 'pin', UUID(), {lapsed}, {lapsed} FROM seq_1_to_250"
+        ),
+        format!(
+            "INSERT INTO blob_transfers (uuid, blob_uuid, dest_node, purpose, bytes_total, lease_until, created_at) \
+             SELECT UUID(), UUID(), UUID(), 'copy', 1, {lapsed}, {lapsed} FROM seq_1_to_250"
+        ),
+        format!(
+            "INSERT INTO artifact_fetches (flight_key, operation_uuid, node_uuid, lease_until) \
+             SELECT UNHEX(SHA2(seq, 256)), UUID(), UUID(), {lapsed} FROM seq_1_to_250"
+        ),
+    ] {
+        world.execute(sql(insert)).await;
+    }
+    let leased = |rows| [Garbage::Fetches, Garbage::Transfers, Garbage::References].map(|kind| (kind, rows));
+    assert_eq!(world.reap_storage().await, leased(blobs::REAP_BATCH));
+    assert_eq!(world.reap_storage().await, leased(50));
+    assert!(world.reap_storage().await.is_empty());
 }

@@ -108,7 +108,7 @@ async fn busy_sources_come_later_and_progress_keeps_a_lease() {
     );
     let now = acquire(&world, blob, third).await.unwrap();
     assert_ne!(now.sources[0].node_uuid, first.to_string());
-    world.run(|conn, ctx| Box::pin(async move { blobs::reap(conn, ctx).await })).await.unwrap();
+    world.reap_storage().await;
     assert_eq!(world.number("SELECT COUNT(*) FROM blob_transfers").await, 2, "both have a lease now");
 }
 

@@ -5,8 +5,9 @@ use sf_protos::blobs::{
     AbortUploadCommitRequest, BeginUploadCommitReply, BeginUploadCommitRequest, CreateUploadRequest,
     GetUploadRequest, TouchUploadsRequest, UploadTarget,
 };
+use sf_store::blobs::Garbage;
 use sf_store::sql::sql;
-use sf_store::{StoreError, StoreResult, blobs, uploads};
+use sf_store::{StoreError, StoreResult, uploads};
 
 use super::world::{World, caller, commit_request};
 
@@ -136,7 +137,6 @@ async fn uploads_are_their_owners_and_expire() {
         let request = GetUploadRequest { caller: caller(namespace), upload_uuid: upload.to_string() };
         assert_eq!(uploads::get(&mut conn, &request).await.is_ok(), seen, "{namespace}");
     }
-    let reap = || world.run(|conn, ctx| Box::pin(async move { blobs::reap(conn, ctx).await }));
     world.execute(sql("UPDATE uploads SET last_active = TIMESTAMPADD(DAY, -2, UTC_TIMESTAMP(6))")).await;
     let unknown = UploadId::random();
     let touch = TouchUploadsRequest {
@@ -151,7 +151,7 @@ async fn uploads_are_their_owners_and_expire() {
         .await
         .unwrap();
     assert_eq!(reply.gone, [unknown.to_string()]);
-    assert_eq!(reap().await.unwrap().uploads, 0);
+    assert!(world.reap_storage().await.is_empty());
     world.execute(sql("UPDATE uploads SET last_active = TIMESTAMPADD(DAY, -2, UTC_TIMESTAMP(6))")).await;
-    assert_eq!(reap().await.unwrap().uploads, 1);
+    assert_eq!(world.reap_storage().await, [(Garbage::Uploads, 1)]);
 }

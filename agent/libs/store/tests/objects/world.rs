@@ -10,6 +10,7 @@ use sf_protos::blobs::{CommitBlobReply, CommitBlobRequest, Hash, ImageFacts, Res
 use sf_protos::common::{Caller, Selector};
 use sf_protos::instances::{InterfaceSpec, interface_spec::Address};
 use sf_protos::networks::{CreateNetworkRequest, Interface, Network, ReportRenderRequest};
+use sf_store::blobs::Garbage;
 use sf_store::networks::interfaces::NewInterfaces;
 use sf_store::sql::{Sql, sql};
 use sf_store::testing::{TestDatabase, settings};
@@ -17,6 +18,7 @@ use sf_store::{
     Conn, Deadline, Settings, StoreResult, TxContext, Wake, artifacts, blobs, namespaces, networks,
     transaction,
 };
+use strum::IntoEnumIterator;
 
 /// A database with namespaces `a` and `b`, one node that carries networks, and the floating network.
 #[derive(Clone)]
@@ -80,6 +82,16 @@ impl World {
         })
         .await?;
         Ok((value, kept.take_wakes()))
+    }
+
+    /// What the leader removes, one kind after the other; says how many of each.
+    pub(crate) async fn reap_storage(&self) -> Vec<(Garbage, u32)> {
+        let mut reaped = Vec::new();
+        for kind in Garbage::iter() {
+            let rows = self.run(move |conn, ctx| Box::pin(blobs::reap(conn, ctx, kind))).await.unwrap();
+            reaped.extend((rows > 0).then_some((kind, rows)));
+        }
+        reaped
     }
 
     pub(crate) async fn add_node(&self, node: NodeId, name: &str, mesh_ip: &str) {

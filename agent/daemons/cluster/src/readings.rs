@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use sf_model::NodeId;
+use sf_protos::maintenance::{CheckInvariantsReply, InvariantCount};
 use sf_protos::nodes::Node;
 use sf_protos::operations::ReapExpiredClaimsReply;
 use sf_protos::scheduler::{
@@ -109,6 +110,16 @@ fn of_node(node: &NodeCapacity) -> Vec<Reading> {
 pub(crate) fn reservations(reply: &RefreshTotalsReply) -> Vec<Reading> {
     let of = |state, count| reading("sf_reservations", &[("state", state)], f64::from(count));
     vec![of("reserved", reply.reserved), of("consumed", reply.consumed)]
+}
+
+/// What does not hold between tables, for each check; nothing is what is expected, for ever.
+#[expect(clippy::cast_precision_loss, reason = "rows are far below 2^52")]
+pub(crate) fn invariants(reply: &CheckInvariantsReply) -> Vec<Reading> {
+    let of = |check: &InvariantCount| {
+        let labels = [("check", check.check.as_str())];
+        reading("database_invariant_violations", &labels, check.violations as f64)
+    };
+    reply.checks.iter().map(of).collect()
 }
 
 /// Operations that take longer than they should.

@@ -10,7 +10,7 @@ use sf_protos::blobs::ReapStorageRequest;
 use sf_protos::common::MutationContext;
 use sf_protos::events::{PruneEventsRequest, PruneFence};
 use sf_protos::instances::CheckInstancesRequest;
-use sf_protos::maintenance::{HardDeleteExpiredRequest, PruneMutationLogRequest};
+use sf_protos::maintenance::{CheckInvariantsRequest, HardDeleteExpiredRequest, PruneMutationLogRequest};
 use sf_protos::namespaces::ReapExpiredKeysRequest;
 use sf_protos::networks::{AssignCarriersRequest, NetworkAuditRequest, SweepPoolsRequest};
 use sf_protos::nodes::{CascadeNodesRequest, ListNodesRequest, MarkMissingNodesRequest};
@@ -85,6 +85,7 @@ pub static TASKS: &[Task] = &[
     Task { name: "key-reap", period_seconds: 900, run: |t| Box::pin(key_reap(t)) },
     Task { name: "operation-retention", period_seconds: 3600, run: |t| Box::pin(operation_retention(t)) },
     Task { name: "prune-events", period_seconds: 86_400, run: |t| Box::pin(prune_events(t)) },
+    Task { name: "check-invariants", period_seconds: 86_400, run: |t| Box::pin(check_invariants(t)) },
 ];
 
 impl TaskContext {
@@ -217,6 +218,20 @@ async fn prune_events(task: TaskContext) -> Result<Outcome, DbError> {
     let fence = PruneFence { lock_name: LOCK.to_owned(), fence: task.lease.fence() };
     let request = PruneEventsRequest { fence: Some(fence), row_budget: PRUNE_ROWS, time_budget_ms: PRUNE_MS };
     more(task.call(request).await?.more)
+}
+
+async fn check_invariants(task: TaskContext) -> Result<Outcome, DbError> {
+    let reply = task.call(CheckInvariantsRequest {}).await?;
+    for check in reply.checks.iter().filter(|check| check.violations > 0) {
+        tracing::error!(
+            check = check.check,
+            violations = check.violations,
+            examples = check.examples.join(" "),
+            "the database contradicts itself"
+        );
+    }
+    task.board.show("invariants", readings::invariants(&reply));
+    more(false)
 }
 
 #[cfg(test)]

@@ -70,6 +70,15 @@ async fn one_leads_works_and_hands_over() {
     let cluster = "sf_capacity_cluster{dimension=\"cpus\",kind=\"total\"} 0";
     until("and what they can promise", async || metrics.render().contains(cluster)).await;
 
+    // A copy of no blob is a contradiction that the leader finds at its next look.
+    let stray = "INSERT INTO blob_replicas (blob_uuid, node_uuid, state, last_seen) \
+         VALUES (UUID(), UUID(), 'created', UTC_TIMESTAMP(6))";
+    sql(stray).run(&mut database.conn().await).await.unwrap();
+    let due = "UPDATE maintenance_runs SET next_due = UTC_TIMESTAMP(6) WHERE task = 'check-invariants'";
+    sql(due).run(&mut database.conn().await).await.unwrap();
+    let found = "database_invariant_violations{check=\"replica-of-missing-blob\"} 1";
+    until("the leader finds the contradiction", async || metrics.render().contains(found)).await;
+
     let ending = usize::from(!leads(&candidates[0], &first));
     candidates[ending].end().await;
     until("the other one leads", async || holder(&database).await.is_some_and(|who| who != first)).await;

@@ -6,6 +6,7 @@ mod cluster_config;
 mod config;
 pub(crate) mod database;
 mod gateway;
+mod invariants;
 mod key;
 mod local;
 mod locks;
@@ -72,6 +73,8 @@ pub(crate) enum Ctl {
     ListLocks,
     /// Show what waits in the work queues.
     QueueStatus,
+    /// Look for contradictions between the tables of the database; fails when there are any.
+    CheckDatabase,
 }
 
 /// Does what was asked for.
@@ -99,6 +102,7 @@ pub(crate) fn execute(command: Ctl, common: &Common) -> Result<Answer, Failure> 
                 Ctl::ClusterConfig(command) => cluster_config::execute(command, &node()?).await,
                 Ctl::ListLocks => locks::list(&node()?).await,
                 Ctl::QueueStatus => locks::queues(&node()?).await,
+                Ctl::CheckDatabase => invariants::check(&node()?).await,
                 Ctl::Config(_) | Ctl::Net(_) | Ctl::Spool(_) => Err(anyhow::anyhow!("handled above").into()),
             }
         }),

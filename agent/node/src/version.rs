@@ -4,14 +4,13 @@ use std::path::Path;
 
 use serde_json::json;
 use sf_daemon::Release;
+use sf_netstate::names;
 use sf_store::migrate;
 use sf_units::binary;
 
 use crate::answer::Answer;
 use crate::failure::{Exit, Failure};
 
-/// Names of network devices that the agent makes, for the service managers that must leave them alone.
-const IFNAME_GLOBS: [&str; 7] = ["vxlan-*", "br-*", "egr-*", "egr*-*", "veth-*", "phy-*", "tap*"];
 /// The executable of this process, also when its file was replaced.
 const OWN: &str = "/proc/self/exe";
 
@@ -27,7 +26,7 @@ pub(crate) fn show() -> Result<Answer, Failure> {
             "version": version, "release": release.to_string(), "git": option_env!("SF_GIT").unwrap_or("unknown"),
             "build_id": build_id, "schema": { "min": schema, "max": schema },
             "cluster_window": { "min": release.oldest_cluster().to_string(), "max": release.to_string() },
-            "arch": needs.arch, "glibc_min": needs.glibc, "libvirt_min": needs.libvirt, "ifname_globs": IFNAME_GLOBS,
+            "arch": needs.arch, "glibc_min": needs.glibc, "libvirt_min": needs.libvirt, "ifname_globs": names::GLOBS,
         }),
         format!("sf-node {version}"),
     ))

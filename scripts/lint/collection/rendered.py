@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import device_names
 from common import BIN, ROOT, tool, tree
 
 EXPOSURE = ROOT / "tests/static/exposure.txt"
@@ -23,7 +24,7 @@ def check(agent):
     problems = []
     for example in EXAMPLES:
         with _rendered(example, agent) as (folder, said):
-            problems += said or _config(agent, example, folder) + _units(example, folder)
+            problems += said or _config(agent, example, folder) + _units(example, folder) + _devices(example, folder)
     return problems
 
 
@@ -53,8 +54,13 @@ class _rendered:
         self.folder = Path(tempfile.mkdtemp(prefix="sf-rendered-"))
         with tree() as place:
             inventory = place / "examples" / self.example / "inventory.yml"
+            version = json.loads(subprocess.run([self.agent, "--version", "--json"], check=True, capture_output=True).stdout)
+            given = {
+                "render_to": str(self.folder), "render_agent": str(self.agent), "render_templates": str(place / "roles/node/templates"),
+                "__sf_ifname_globs": version["ifname_globs"],
+            }
             said = tool(
-                "ansible-playbook", "-i", inventory, PLAY, "-e", f"@{PLAY.parent}/render_vars.yml", "-e", json.dumps({"render_to": str(self.folder), "render_agent": str(self.agent)}),
+                "ansible-playbook", "-i", inventory, PLAY, "-e", f"@{PLAY.parent}/render_vars.yml", "-e", json.dumps(given),
                 ANSIBLE_COLLECTIONS_PATH=str(place.parents[2]), ANSIBLE_INJECT_FACT_VARS="false", ANSIBLE_LOCALHOST_WARNING="false",
                 ANSIBLE_PIPELINING="1", ANSIBLE_PYTHON_INTERPRETER=str(BIN / "python"),
             )
@@ -71,6 +77,10 @@ def _config(agent, example, folder):
         if done.returncode:
             problems.append(f"examples/{example}, {host.name}: {done.stderr.strip()}")
     return problems
+
+
+def _devices(example, folder):
+    return [f"examples/{example}, {host.name}: {problem}" for host in sorted(folder.iterdir()) for problem in device_names.problems(host / "etc")]
 
 
 def _units(example, folder):

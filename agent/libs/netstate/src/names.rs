@@ -72,9 +72,7 @@ impl Role {
                 None => (Self::EgressInner, rest.strip_suffix("-i")?),
             }
         };
-        let canonical =
-            digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if !canonical {
+        if !is_hex(digits, 6) {
             return None;
         }
         Some((role, Vxid::new(u32::from_str_radix(digits, 16).ok()?)?))
@@ -86,9 +84,49 @@ pub fn tap(mac: MacAddress) -> String {
     format!("tap{}", mac.hex())
 }
 
+/// What the names of egress bridges begin with; a macro, because patterns are put together from it.
+macro_rules! egress_prefix {
+    () => {
+        "egr-br-"
+    };
+}
+
+/// The same for those who look for them.
+pub const EGRESS_PREFIX: &str = egress_prefix!();
+
 /// Name of the egress bridge over an outside interface, cut to what the kernel takes.
 pub fn egress_bridge(nic: &str) -> String {
-    format!("egr-br-{nic}").chars().take(MAX_NAME).collect()
+    format!("{EGRESS_PREFIX}{nic}").chars().take(MAX_NAME).collect()
+}
+
+/// Six digits, as they stand in the names of one network's links.
+macro_rules! vxid {
+    () => {
+        "[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]"
+    };
+}
+
+/// Shell patterns of the names of all our links, for the network managers of the host. Each has the whole shape of the
+/// name: operators have bridges and taps too, and what is left alone by mistake loses its addresses.
+pub const GLOBS: [&str; 6] = [
+    concat!("vxlan-", vxid!()),
+    concat!("br-vxlan-", vxid!()),
+    concat!("veth-", vxid!(), "-[io]"),
+    concat!("egr-", vxid!(), "-[io]"),
+    concat!("tap", vxid!(), vxid!()),
+    concat!(egress_prefix!(), "*"),
+];
+
+/// Whether a link has a name as ours have: what [`GLOBS`] match.
+pub fn is_ours(name: &str) -> bool {
+    Role::parse(name).is_some()
+        || name.strip_prefix("tap").is_some_and(|digits| is_hex(digits, 12))
+        || name.starts_with(EGRESS_PREFIX)
+}
+
+/// Whether a text is so many digits as names are written with: lower case.
+fn is_hex(digits: &str, length: usize) -> bool {
+    digits.len() == length && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// MAC of the gateway: the same on every carrier, so that guests' ARP caches survive a move.
@@ -177,6 +215,43 @@ mod tests {
             "tap020000000001",
         ] {
             assert_eq!(Role::parse(name), None, "{name}");
+        }
+    }
+
+    /// The patterns are what other programs read; what they match is what we call ours.
+    #[test]
+    fn patterns_match_our_links_and_no_link_of_the_operator() {
+        let globs = GLOBS.map(|glob| glob::Pattern::new(glob).unwrap());
+        let matched = |name: &str| globs.iter().any(|glob| glob.matches(name));
+        let vxid = Vxid::new(0xabcdef).unwrap();
+        let mac = "02:00:00:11:22:33".parse().unwrap();
+        for name in ALL.map(|role| role.name(vxid)).into_iter().chain([tap(mac), egress_bridge("enp0s31f6")])
+        {
+            assert!(is_ours(&name) && matched(&name), "{name}");
+        }
+        for name in [
+            "br-mgmt",
+            "br-lan",
+            "br0",
+            "br-0123456789ab",
+            "br-vxlan-uplink",
+            "vxlan-uplink",
+            "vxlan-1",
+            "vxlan-storage",
+            "veth-abc",
+            "vethd3f1a20",
+            "veth-00aa00",
+            "egress0",
+            "egr-dmz",
+            "phy-eth0",
+            "tap0",
+            "tap-vpn",
+            "tapabcdefghijkl",
+            "vnet0",
+            "eth0",
+            "docker0",
+        ] {
+            assert!(!is_ours(name) && !matched(name), "{name}");
         }
     }
 

@@ -18,8 +18,10 @@ pub struct Subject {
     pub cluster: ClusterFacts,
 }
 
-/// Things that are only known by trying them.
+/// What other parts of the product know, most of it by trying.
 pub trait Probes: Send + Sync {
+    /// Whether a network device has a name as the product's own have.
+    fn is_ours(&self, device: &str) -> bool;
     /// How guests would run.
     fn virt(&self) -> VirtState;
     /// Whether the kernel makes networks; what it lacks otherwise.

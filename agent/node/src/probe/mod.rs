@@ -61,6 +61,10 @@ struct HostProbes {
 }
 
 impl Probes for HostProbes {
+    fn is_ours(&self, device: &str) -> bool {
+        sf_netstate::names::is_ours(device)
+    }
+
     fn virt(&self) -> VirtState {
         let report = virt::probe_host(Some(&self.node), self.allow_emulation, true);
         let lacks_emulator = report.only_the_canary_failed() && !Path::new(virt::QEMU).exists();

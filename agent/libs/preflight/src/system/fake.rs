@@ -114,6 +114,10 @@ pub(crate) struct FakeProbes {
 }
 
 impl Probes for FakeProbes {
+    fn is_ours(&self, device: &str) -> bool {
+        device == "egr-br-eth0"
+    }
+
     fn virt(&self) -> VirtState {
         self.virt.clone()
     }

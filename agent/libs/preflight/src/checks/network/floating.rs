@@ -10,8 +10,6 @@ use crate::subject::Subject;
 
 /// The network that libvirt makes when it is installed.
 const LIBVIRT_DEFAULT: &str = "192.168.122.0/24";
-/// Devices that carriers give addresses of the block themselves.
-const OURS: [&str; 3] = ["egr", "br-", "veth-"];
 
 /// PF-FLOAT.
 pub(in crate::checks) fn floating(subject: &Subject) -> Vec<Finding> {
@@ -19,8 +17,8 @@ pub(in crate::checks) fn floating(subject: &Subject) -> Vec<Finding> {
         return vec![Finding::skip("no floating network is given")];
     };
     with_interfaces(subject, |interfaces| {
-        let foreign =
-            interfaces.iter().filter(|interface| !OURS.iter().any(|ours| interface.name.starts_with(ours)));
+        // A carrier gives its own devices addresses of the block.
+        let foreign = interfaces.iter().filter(|interface| !subject.probes.is_ours(&interface.name));
         let mut found: Vec<Finding> = foreign
             .flat_map(|interface| {
                 interface.addresses.iter().map(move |(address, prefix)| (interface, address, prefix))
@@ -59,7 +57,7 @@ fn conflict(block: Ipv4Net, with: &str) -> Finding {
 mod tests {
     use super::*;
     use crate::finding::Level;
-    use crate::system::fake::subject;
+    use crate::system::fake::{changed, subject};
 
     #[test]
     fn a_block_of_its_own_is_wanted() {
@@ -72,5 +70,18 @@ mod tests {
         for block in ["10.0.0.0/26", "192.0.0.0/8", "192.168.122.0/26", "192.0.2.0/24"] {
             assert_eq!(with(block), Level::Fail, "{block}");
         }
+    }
+
+    #[test]
+    fn the_block_may_be_on_our_own_devices_and_on_no_other() {
+        let on = |name: &str| {
+            let subject = changed(|system| {
+                system.interfaces[0].name = name.into();
+                system.interfaces[0].addresses = vec![("192.168.20.1".parse().unwrap(), 24)];
+            });
+            floating(&subject)[0].level
+        };
+        assert_eq!(on("egr-br-eth0"), Level::Pass);
+        assert_eq!(on("br-lan"), Level::Fail);
     }
 }

@@ -83,15 +83,10 @@ pub struct ClusterFacts {
     pub release: Option<String>,
     /// Why this build may not join a cluster of that release, or serve its schema.
     pub version_problem: Option<String>,
+    /// Whether a gateway was asked who has this node's name. MariaDB alone is not asked.
+    pub name_asked: bool,
     /// Identity of the live node that has this one's name.
     pub name_holder: Option<String>,
     /// Identity of this node, once it has one.
     pub own_uuid: Option<String>,
-}
-
-impl ClusterFacts {
-    /// Whether anybody of the cluster answered.
-    pub fn known(&self) -> bool {
-        self.release.is_some()
-    }
 }

@@ -102,6 +102,7 @@ async fn ask_gateways(input: &Input, facts: &mut ClusterFacts) -> Result<(), DbE
         Err(DbError::NotFound { .. }) => {}
         Err(error) => return Err(error),
     }
+    facts.name_asked = true;
     Ok(())
 }
 

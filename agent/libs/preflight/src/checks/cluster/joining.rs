@@ -22,8 +22,8 @@ pub(in crate::checks) fn name(subject: &Subject) -> Vec<Finding> {
     let cluster = &subject.cluster;
     let name = &subject.input.node.node_name;
     let found = match &cluster.name_holder {
-        None if cluster.known() => Finding::pass(format!("{name} is free")),
-        None => Finding::skip("nobody of a cluster answered"),
+        None if cluster.name_asked => Finding::pass(format!("{name} is free")),
+        None => Finding::skip("no gateway of a cluster answered"),
         Some(holder) if cluster.own_uuid.as_deref() == Some(holder.as_str()) => {
             Finding::pass(format!("{name} is this node"))
         }
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn a_name_belongs_to_one_node() {
         let held = |holder: &str, own: Option<&str>| ClusterFacts {
-            release: Some("0.1".into()),
+            name_asked: true,
             name_holder: Some(holder.into()),
             own_uuid: own.map(str::to_owned),
             ..ClusterFacts::default()
@@ -68,6 +68,9 @@ mod tests {
         assert_eq!(name(&in_cluster(held("a", Some("a"))))[0].level, Level::Pass);
         assert_eq!(name(&in_cluster(held("a", Some("b"))))[0].level, Level::Fail);
         assert_eq!(name(&in_cluster(held("a", None)))[0].level, Level::Fail);
-        assert_eq!(name(&subject(&[]))[0].level, Level::Skip);
+        let asked = ClusterFacts { name_asked: true, ..ClusterFacts::default() };
+        assert_eq!(name(&in_cluster(asked))[0].level, Level::Pass);
+        let database_alone = ClusterFacts { release: Some("0.1".into()), ..ClusterFacts::default() };
+        assert_eq!(name(&in_cluster(database_alone))[0].level, Level::Skip, "nobody was asked about names");
     }
 }

@@ -2,8 +2,14 @@
 
 use std::path::Path;
 
+use sf_model::DaemonName;
+use strum::IntoEnumIterator;
+
 use crate::finding::Finding;
 use crate::subject::{DatabaseState, Subject};
+
+/// Links to the units that start with the node.
+const WANTED: &str = "/etc/systemd/system/sf.target.wants";
 
 /// Differences of clocks, seconds.
 const WARN_SKEW: f64 = 1.0;
@@ -42,16 +48,22 @@ pub(in crate::checks) fn gateways(subject: &Subject) -> Vec<Finding> {
     let reached = gateways.len() - problems.len();
     let found = if reached > 0 {
         Finding::pass(format!("{reached} of {} gateways accept connections", gateways.len()))
-    } else if subject.cluster.known() {
+    } else if has_joined(subject) {
         Finding::fail(problems.join("; "))
             .want("at least one gateway")
-            .why("daemons wait for the database tier")
-            .fix("start sf-database there, or open the port between the hosts")
+            .why("this host is in a cluster, and its daemons wait for the database tier")
+            .fix("start sf-database there, or open the port between the hosts; when this very run is to bring the tier back, sf_preflight_ignore: [PF-GW]")
     } else {
         // On the first deployment the tier comes up later in the same run.
         Finding::skip(format!("no gateway accepts connections yet ({})", problems.join("; ")))
     };
     vec![found]
+}
+
+/// Whether the host has been made part of a cluster: daemons are enabled after their node is registered, never before.
+fn has_joined(subject: &Subject) -> bool {
+    let enabled = |daemon: &DaemonName| Path::new(WANTED).join(format!("{}.service", daemon.program()));
+    DaemonName::iter().any(|daemon| subject.system.exists(&enabled(&daemon)))
 }
 
 /// PF-CLOCK.
@@ -92,7 +104,7 @@ mod tests {
     use super::*;
     use crate::finding::Level;
     use crate::subject::{ClusterFacts, GatewayState};
-    use crate::system::fake::{FakeSystem, subject, subject_of};
+    use crate::system::fake::{FakeSystem, changed, subject, subject_of};
 
     fn in_cluster(cluster: ClusterFacts) -> Subject {
         Subject { cluster, ..subject(&[]) }
@@ -111,25 +123,21 @@ mod tests {
     }
 
     #[test]
-    fn a_new_cluster_has_no_gateway_yet() {
-        let with = |release: Option<&str>, errors: &[Option<&str>]| {
+    fn only_a_host_that_has_joined_misses_its_gateways() {
+        let with = |joined: bool, errors: &[Option<&str>]| {
             let state = |error: &Option<&str>| GatewayState {
                 endpoint: "10.0.0.1:13005".into(),
                 error: error.map(str::to_owned),
             };
-            let gateways = errors.iter().map(state).collect();
-            gateways_level(ClusterFacts {
-                gateways,
-                release: release.map(str::to_owned),
-                ..ClusterFacts::default()
-            })
+            let enabled = Path::new(WANTED).join("sf-resources.service");
+            let host = changed(|system| system.files.extend(joined.then(|| (enabled, String::new()))));
+            let gateway_states = errors.iter().map(state).collect();
+            let cluster = ClusterFacts { gateways: gateway_states, ..ClusterFacts::default() };
+            gateways(&Subject { cluster, ..host })[0].level
         };
-        fn gateways_level(facts: ClusterFacts) -> Level {
-            gateways(&in_cluster(facts))[0].level
-        }
-        assert_eq!(with(None, &[Some("refused")]), Level::Skip);
-        assert_eq!(with(Some("0.1"), &[Some("refused")]), Level::Fail);
-        assert_eq!(with(Some("0.1"), &[Some("refused"), None]), Level::Pass);
+        assert_eq!(with(false, &[Some("refused")]), Level::Skip, "the tier comes up in the same run");
+        assert_eq!(with(true, &[Some("refused"), Some("no answer")]), Level::Fail);
+        assert_eq!(with(true, &[Some("refused"), None]), Level::Pass);
     }
 
     #[test]

@@ -113,6 +113,26 @@ fn a_valid_configuration_is_shown_with_its_origins() {
 }
 
 #[test]
+fn a_table_of_images_is_checked_before_daemons_read_it() {
+    let dir = configured();
+    let table = dir.path().join("images.yaml");
+    let path = table.to_str().unwrap();
+    let checked = || ctl(dir.path(), &["config", "check", "--images", path]).status.code();
+    assert_eq!(checked(), Some(78), "it is not there");
+    fs::write(&table, "images: [{match: debian, url: 'https://images.example.net/{name}.qcow2'}]\n").unwrap();
+    assert_eq!(checked(), Some(0));
+    fs::write(&table, "image: []\n").unwrap();
+    assert_eq!(checked(), Some(78));
+    // With everything else that daemons read, it is checked as well.
+    let config = dir.path().join("config.yaml");
+    let named = format!("{}image_table: \"{path}\"\n", fs::read_to_string(&config).unwrap());
+    fs::write(config, named).unwrap();
+    let refused = ctl(dir.path(), &["config", "check"]);
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(object(&refused)["error"].as_str().unwrap().contains(path));
+}
+
+#[test]
 fn an_absent_tier_is_4() {
     let dir = configured();
     let health = ctl(dir.path(), &["gateway-health", "--timeout", "1"]);

@@ -1,23 +1,27 @@
 //! `config check` and `config show`: the configuration of this node, without any other machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use sf_config::{Shown, Sources, check_file, fingerprint, load_database, load_node, show};
+use sf_images::ImageTable;
 use sf_model::DaemonName;
 
 use crate::answer::{Answer, table};
 use crate::cli::daemon_name;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Read everything a daemon would read and say all that is wrong.
     Check {
         /// Check this one file by itself.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "images")]
         file: Option<PathBuf>,
+        /// Check this table of images by itself.
+        #[arg(long, value_name = "FILE")]
+        images: Option<PathBuf>,
     },
     /// Print every key with its value and where it comes from.
     Show {
@@ -32,12 +36,20 @@ pub(crate) enum ConfigCommand {
 
 pub(crate) fn execute(command: ConfigCommand, sources: &Sources) -> Result<Answer, Failure> {
     match command {
-        ConfigCommand::Check { file: Some(file) } => {
+        ConfigCommand::Check { file: Some(file), .. } => {
             check_file(&file)?;
             Ok(fine(Vec::new()))
         }
-        ConfigCommand::Check { file: None } => {
-            let mut warnings = load_node(sources)?.warnings;
+        ConfigCommand::Check { images: Some(images), .. } => {
+            let missing = || Failure::say(Exit::Config, format!("there is no {}", images.display()));
+            images.exists().then_some(()).ok_or_else(missing)?;
+            check_images(&images)?;
+            Ok(fine(Vec::new()))
+        }
+        ConfigCommand::Check { file: None, images: None } => {
+            let node = load_node(sources)?;
+            check_images(&node.config.image_table)?;
+            let mut warnings = node.warnings;
             if sources.database_file.exists() {
                 warnings.extend(load_database(sources)?.warnings);
             }
@@ -74,6 +86,11 @@ pub(crate) fn execute(command: ConfigCommand, sources: &Sources) -> Result<Answe
             Ok(Answer::new(fields.into(), table(&["key", "value", "from"], rows)))
         }
     }
+}
+
+/// A table that is not there is as good as a valid one: then the built-in names hold, for which no mirror is needed here.
+fn check_images(path: &Path) -> Result<(), Failure> {
+    ImageTable::load(path, "").map(drop).map_err(|error| Failure::new(Exit::Config, error))
 }
 
 fn fine(mut warnings: Vec<String>) -> Answer {

@@ -207,3 +207,30 @@ fn ten_thousand_elements_fit() {
         install(&spec, &elements);
     });
 }
+
+/// Docker writes through `iptables`, whose tables are of the family `ip`.
+#[test]
+fn chains_of_others_that_drop_what_is_forwarded_are_found() {
+    isolated(|| {
+        let (spec, elements) = (net::spec(Vxid::new(0x1234).unwrap(), &carrier()), Elements::new());
+        let mut socket = install(&spec, &elements);
+        assert!(
+            observe::foreign_forward_drops(&mut socket).unwrap().is_empty(),
+            "our own forward chain drops"
+        );
+        let ruleset =
+            "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; } }
+            table inet site { chain through { type filter hook forward priority 0; policy drop; } }
+            table inet open { chain through { type filter hook forward priority 0; policy accept; } }
+            table ip6 filter { chain FORWARD { type filter hook forward priority 0; policy drop; } }
+            table ip mine { chain INPUT { type filter hook input priority 0; policy drop; } }";
+        let done = Command::new("nft").arg(ruleset).status().unwrap();
+        assert!(done.success());
+        let found = observe::foreign_forward_drops(&mut socket).unwrap();
+        assert_eq!(found, ["ip filter FORWARD", "inet site through"]);
+        // As `iptables -I DOCKER-USER -i egr-br-+ -j ACCEPT` does it.
+        let answer = "table ip filter { chain DOCKER-USER { iifname \"egr-br-*\" accept; } }";
+        assert!(Command::new("nft").arg(answer).status().unwrap().success());
+        assert_eq!(observe::foreign_forward_drops(&mut socket).unwrap(), ["inet site through"]);
+    });
+}

@@ -24,6 +24,11 @@ pub trait Probes: Send + Sync {
     fn is_ours(&self, device: &str) -> bool;
     /// How guests would run.
     fn virt(&self) -> VirtState;
+    /// Chains of other programs that drop forwarded packets no rule decides about.
+    ///
+    /// # Errors
+    /// They cannot be read, as a sentence.
+    fn forward_drops(&self) -> Result<Vec<String>, String>;
     /// Whether the kernel makes networks; what it lacks otherwise.
     ///
     /// # Errors

@@ -10,6 +10,8 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::json;
 use sf_config::NodeConfig;
+use sf_netstate::netlink::NftSocket;
+use sf_netstate::nft::observe;
 use sf_preflight::system::RealSystem;
 use sf_preflight::{Finding, Input, Level, Probes, Subject, VirtState};
 use sf_units::Role;
@@ -73,6 +75,11 @@ impl Probes for HostProbes {
 
     fn passes(&self, member: Ipv4Addr, bytes: u32) -> io::Result<bool> {
         sf_netstate::path::passes(member, bytes)
+    }
+
+    fn forward_drops(&self) -> Result<Vec<String>, String> {
+        let read = || observe::foreign_forward_drops(&mut NftSocket::open()?);
+        read().map_err(|error| error.to_string())
     }
 
     fn kernel(&self) -> Result<(), String> {

@@ -118,6 +118,7 @@ pub fn message(family: TableFamily, kind: u8, attributes: Vec<DefaultNla>) -> Ne
     let family = match family {
         TableFamily::Inet => NetfilterProtoFamily::Inet,
         TableFamily::Bridge => NetfilterProtoFamily::Bridge,
+        TableFamily::Ip => NetfilterProtoFamily::IPv4,
     };
     NetfilterMessage::new(
         NetfilterHeader::new(family, 0, 0),

@@ -13,6 +13,8 @@ pub enum TableFamily {
     Inet,
     /// Frames that pass a bridge.
     Bridge,
+    /// IPv4 alone. None of ours; `iptables` and what is built on it write there.
+    Ip,
 }
 
 /// A table: its rules and the shape of its sets.

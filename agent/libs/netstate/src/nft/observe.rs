@@ -7,8 +7,9 @@ use nix::errno::Errno;
 
 use super::attr::{parse_comment, text as text_attribute};
 use super::encode::{TableName, message};
-use super::ir::{Element, ElementKey, Elements, Fingerprint, TableState};
+use super::ir::{Element, ElementKey, Elements, Fingerprint, TableFamily, TableState, hook};
 use crate::error::NetError;
+use crate::names::EGRESS_PREFIX;
 use crate::netlink::NftSocket;
 use crate::netlink::message::{NfMessage, attribute, attributes, long, number, text};
 
@@ -22,7 +23,7 @@ const GETSETELEM: u8 = 13;
 pub fn table(socket: &mut NftSocket, table: TableName) -> Result<Option<TableState>, NetError> {
     let Some(version) = version(socket, table)? else { return Ok(None) };
     let mut fingerprint = Fingerprint { version, ..Fingerprint::default() };
-    for chain in all_chains(socket, table)?.into_iter().filter(|chain| chain.table == table.name) {
+    for chain in chains(socket, table.family)?.into_iter().filter(|chain| chain.table == table.name) {
         fingerprint.chains.insert(chain.name, (chain.drop, Vec::new()));
     }
     for rule in rules(socket, table)? {
@@ -50,29 +51,54 @@ pub fn version(socket: &mut NftSocket, table: TableName) -> Result<Option<String
     Ok(found.map(|body| attribute(body, USERDATA).and_then(parse_comment).unwrap_or_default()))
 }
 
-/// A base or plain chain.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ObservedChain {
-    /// Table it belongs to.
-    pub table: String,
-    /// Name.
-    pub name: String,
-    /// Hook number of a base chain.
-    pub hook: Option<u32>,
-    /// Drops what no rule decides about.
-    pub drop: bool,
+/// Chains of others, as family, table and chain, by which forwarded IPv4 packets are dropped that no rule decides about:
+/// Docker sets such a policy, and guests' packets are among them whatever our own tables say. A table with a rule about
+/// the egress bridge is left out: there somebody decided.
+pub fn foreign_forward_drops(socket: &mut NftSocket) -> Result<Vec<String>, NetError> {
+    let mut found = Vec::new();
+    for (family, name) in [(TableFamily::Ip, "ip"), (TableFamily::Inet, "inet")] {
+        for chain in chains(socket, family)? {
+            let drops = chain.drop && chain.hook == Some(hook::FORWARD) && !chain.table.starts_with("sf_");
+            if drops && !decides_about_egress(socket, family, &chain.table)? {
+                found.push(format!("{name} {} {}", chain.table, chain.name));
+            }
+        }
+    }
+    Ok(found)
 }
 
-/// Chains of every table of the table's family.
-pub fn all_chains(socket: &mut NftSocket, table: TableName) -> Result<Vec<ObservedChain>, NetError> {
+/// Whether a rule of the table names an egress bridge, or all of them: names stand in rules as they are.
+fn decides_about_egress(socket: &mut NftSocket, family: TableFamily, table: &str) -> Result<bool, NetError> {
+    let request = message(family, GETRULE, vec![text_attribute(1, table)]);
+    let replies = socket.dump(request.into(), NLM_F_DUMP, &format!("rules of {table}"))?;
+    let prefix = EGRESS_PREFIX.as_bytes();
+    let of_table = bodies(&replies).filter(|body| text(body, 1).as_deref() == Some(table));
+    let named = of_table
+        .filter_map(|body| attribute(body, 4))
+        .any(|expressions| expressions.windows(prefix.len()).any(|window| window == prefix));
+    Ok(named)
+}
+
+/// A base or plain chain.
+struct Chain {
+    table: String,
+    name: String,
+    /// Number, of a base chain.
+    hook: Option<u32>,
+    drop: bool,
+}
+
+/// Chains of every table of a family.
+fn chains(socket: &mut NftSocket, family: TableFamily) -> Result<Vec<Chain>, NetError> {
     const POLICY_DROP: u32 = 0;
-    let chain = |body| ObservedChain {
+    let chain = |body| Chain {
         table: text(body, 1).unwrap_or_default(),
         name: text(body, 3).unwrap_or_default(),
         hook: attribute(body, 4).and_then(|hook| number(hook, 1)),
         drop: number(body, 5) == Some(POLICY_DROP),
     };
-    let replies = dump(socket, table, GETCHAIN, Vec::new())?;
+    let request = message(family, GETCHAIN, Vec::new());
+    let replies = socket.dump(request.into(), NLM_F_DUMP, "chains")?;
     Ok(bodies(&replies).map(chain).collect())
 }
 

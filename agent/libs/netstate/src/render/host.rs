@@ -292,11 +292,7 @@ fn converge(socket: &mut NftSocket, spec: &TableSpec, elements: Option<Elements>
 /// Circumstances outside our tables that break networking silently.
 fn conditions(root: &mut Sockets) -> Result<Vec<&'static str>, NetError> {
     let mut found = Vec::new();
-    let chains = observe::all_chains(&mut root.nft, host_table::TABLE)?;
-    let foreign = chains.iter().any(|chain| {
-        chain.drop && chain.hook == Some(crate::nft::ir::hook::FORWARD) && !chain.table.starts_with("sf_")
-    });
-    if foreign {
+    if !observe::foreign_forward_drops(&mut root.nft)?.is_empty() {
         found.push("foreign_forward_drop");
     }
     let bridged = std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").unwrap_or_default();

@@ -19,6 +19,7 @@ pub(crate) struct FakeSystem {
     pub(crate) file_system: FileSystem,
     pub(crate) direct_io: bool,
     pub(crate) listeners: Vec<Listener>,
+    pub(crate) blind_to_listeners: bool,
     pub(crate) sockets: Vec<PathBuf>,
     pub(crate) now: SystemTime,
 }
@@ -41,7 +42,6 @@ impl Default for FakeSystem {
             ("qemu-system-x86_64", "QEMU emulator version 7.2.15 (Debian)\n"),
             ("qemu-img", "qemu-img version 7.2.15\n"),
             ("timedatectl", "yes\n"),
-            ("nft", "{\"nftables\": []}"),
         ];
         let interface = |name: &str, address: &str| Interface {
             name: name.into(),
@@ -56,6 +56,7 @@ impl Default for FakeSystem {
             file_system: FileSystem { at: "/srv".into(), kind: "other", free: 500 << 30, read_only: false },
             direct_io: true,
             listeners: Vec::new(),
+            blind_to_listeners: false,
             sockets: vec!["/run/libvirt/libvirt-sock".into(), "/usr/share/qemu/firmware".into()],
             now: SystemTime::UNIX_EPOCH,
         }
@@ -84,6 +85,9 @@ impl System for FakeSystem {
     }
 
     fn listeners(&self) -> io::Result<Vec<Listener>> {
+        if self.blind_to_listeners {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         Ok(self.listeners.clone())
     }
 
@@ -108,6 +112,7 @@ impl System for FakeSystem {
 #[derive(Debug, Clone)]
 pub(crate) struct FakeProbes {
     pub(crate) virt: VirtState,
+    pub(crate) forward_drops: Result<Vec<String>, String>,
     pub(crate) kernel: Result<(), String>,
     /// Bytes that each member takes; the socket is refused for others.
     pub(crate) paths: BTreeMap<Ipv4Addr, u32>,
@@ -120,6 +125,10 @@ impl Probes for FakeProbes {
 
     fn virt(&self) -> VirtState {
         self.virt.clone()
+    }
+
+    fn forward_drops(&self) -> Result<Vec<String>, String> {
+        self.forward_drops.clone()
     }
 
     fn kernel(&self) -> Result<(), String> {
@@ -135,7 +144,8 @@ impl Probes for FakeProbes {
 /// Guests run with KVM and the kernel makes networks.
 pub(crate) fn probes() -> FakeProbes {
     let virt = VirtState { virt_type: Some("kvm".into()), failure: None, lacks_emulator: false };
-    FakeProbes { virt, kernel: Ok(()), paths: BTreeMap::new() }
+    let forward_drops = Ok(Vec::new());
+    FakeProbes { virt, forward_drops, kernel: Ok(()), paths: BTreeMap::new() }
 }
 
 /// A host with every role that is fit for all of them, with further keys.

@@ -29,6 +29,11 @@ pub trait Probes: Send + Sync {
     /// # Errors
     /// They cannot be read, as a sentence.
     fn forward_drops(&self) -> Result<Vec<String>, String>;
+    /// The version of the libvirt that answers.
+    ///
+    /// # Errors
+    /// None does, as a sentence.
+    fn libvirt(&self) -> Result<String, String>;
     /// Whether the kernel makes networks; what it lacks otherwise.
     ///
     /// # Errors

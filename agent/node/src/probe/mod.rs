@@ -82,6 +82,10 @@ impl Probes for HostProbes {
         read().map_err(|error| error.to_string())
     }
 
+    fn libvirt(&self) -> Result<String, String> {
+        sf_hypervisor::libvirt::version(&self.node.libvirt_uri)
+    }
+
     fn kernel(&self) -> Result<(), String> {
         self.kernel.clone()
     }

@@ -43,6 +43,22 @@ pub struct LibvirtConfig {
     pub emulated: bool,
 }
 
+/// The version of the libvirt at an address, asked over a connection of its own. Blocks until it answers.
+///
+/// # Errors
+/// What libvirt says of why it does not answer.
+pub fn version(uri: &str) -> Result<String, String> {
+    // Otherwise libvirt writes what is returned here to standard error as well.
+    virt::error::clear_error_callback();
+    let said = |error: virt::error::Error| error.message().to_owned();
+    let mut connection = Connect::open_read_only(Some(uri)).map_err(said)?;
+    let answer = connection.get_lib_version().map_err(said);
+    // The answer is what counts; a connection that cannot be closed is gone.
+    let _ = connection.close();
+    let number = answer?;
+    Ok(format!("{}.{}.{}", number / 1_000_000, number / 1_000 % 1_000, number % 1_000))
+}
+
 /// A connection to libvirt that heals itself.
 pub struct Libvirt {
     link: Arc<Link>,
@@ -202,5 +218,19 @@ impl Hypervisor for Libvirt {
     async fn stats(&self) -> Result<Vec<DomainStats>, HypervisorError> {
         let records = self.call("stats", DEFAULT_DEADLINE, crate::ffi::libvirt::all_domain_stats).await?;
         Ok(records.iter().filter_map(stats::counters).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn only_what_answers_has_a_version() {
+        let answer = version("test:///default").unwrap();
+        assert!(answer.split('.').count() == 3 && !answer.starts_with("0."), "{answer}");
+        assert!(
+            version("qemu+unix:///system?socket=/nowhere/at/all").unwrap_err().contains("/nowhere/at/all")
+        );
     }
 }

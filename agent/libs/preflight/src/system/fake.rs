@@ -20,7 +20,6 @@ pub(crate) struct FakeSystem {
     pub(crate) direct_io: bool,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) blind_to_listeners: bool,
-    pub(crate) sockets: Vec<PathBuf>,
     pub(crate) now: SystemTime,
 }
 
@@ -34,6 +33,8 @@ impl Default for FakeSystem {
             ("/proc/meminfo", "MemTotal:       16384000 kB\nMemFree: 1 kB\n"),
             ("/proc/cpuinfo", "processor\t: 0\n\nprocessor\t: 1\n\nprocessor\t: 2\n\nprocessor\t: 3\n"),
             ("/proc/net/route", "Iface\tDestination\tGateway\neth0\t00000000\t010200C0\n"),
+            // A directory; that it exists is all that is asked.
+            ("/usr/share/qemu/firmware", ""),
             ("/etc/default/libvirt-guests", "ON_BOOT=ignore\nON_SHUTDOWN=shutdown\n"),
         ];
         let programs = [
@@ -57,7 +58,6 @@ impl Default for FakeSystem {
             direct_io: true,
             listeners: Vec::new(),
             blind_to_listeners: false,
-            sockets: vec!["/run/libvirt/libvirt-sock".into(), "/usr/share/qemu/firmware".into()],
             now: SystemTime::UNIX_EPOCH,
         }
     }
@@ -91,16 +91,8 @@ impl System for FakeSystem {
         Ok(self.listeners.clone())
     }
 
-    fn connects(&self, socket: &Path) -> io::Result<()> {
-        if self.sockets.iter().any(|path| path == socket) {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::NotFound.into())
-        }
-    }
-
     fn exists(&self, path: &Path) -> bool {
-        self.sockets.iter().any(|known| known == path) || self.files.contains_key(path)
+        self.files.contains_key(path)
     }
 
     fn now(&self) -> SystemTime {
@@ -113,6 +105,7 @@ impl System for FakeSystem {
 pub(crate) struct FakeProbes {
     pub(crate) virt: VirtState,
     pub(crate) forward_drops: Result<Vec<String>, String>,
+    pub(crate) libvirt: Result<String, String>,
     pub(crate) kernel: Result<(), String>,
     /// Bytes that each member takes; the socket is refused for others.
     pub(crate) paths: BTreeMap<Ipv4Addr, u32>,
@@ -131,6 +124,10 @@ impl Probes for FakeProbes {
         self.forward_drops.clone()
     }
 
+    fn libvirt(&self) -> Result<String, String> {
+        self.libvirt.clone()
+    }
+
     fn kernel(&self) -> Result<(), String> {
         self.kernel.clone()
     }
@@ -144,8 +141,8 @@ impl Probes for FakeProbes {
 /// Guests run with KVM and the kernel makes networks.
 pub(crate) fn probes() -> FakeProbes {
     let virt = VirtState { virt_type: Some("kvm".into()), failure: None, lacks_emulator: false };
-    let forward_drops = Ok(Vec::new());
-    FakeProbes { virt, forward_drops, kernel: Ok(()), paths: BTreeMap::new() }
+    let (forward_drops, libvirt) = (Ok(Vec::new()), Ok("9.0.0".into()));
+    FakeProbes { virt, forward_drops, libvirt, kernel: Ok(()), paths: BTreeMap::new() }
 }
 
 /// A host with every role that is fit for all of them, with further keys.

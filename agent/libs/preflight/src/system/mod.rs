@@ -71,11 +71,6 @@ pub trait System: Send + Sync {
     /// # Errors
     /// They cannot be listed.
     fn listeners(&self) -> io::Result<Vec<Listener>>;
-    /// Connects to a unix socket.
-    ///
-    /// # Errors
-    /// Nobody answers.
-    fn connects(&self, socket: &Path) -> io::Result<()>;
     /// Whether a path exists.
     fn exists(&self, path: &Path) -> bool;
     /// What its clock says.

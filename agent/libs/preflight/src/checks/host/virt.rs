@@ -11,7 +11,6 @@ use crate::subject::Subject;
 
 const LIBVIRT: &str = "8.0";
 const QEMU: &str = "6.2";
-const SOCKET: &str = "/run/libvirt/libvirt-sock";
 const FIRMWARE: &str = "/usr/share/qemu/firmware";
 const GUESTS: &str = "/etc/default/libvirt-guests";
 
@@ -80,16 +79,17 @@ fn missing(subject: &Subject, what: &str, package: &str) -> Finding {
         .fix(format!("install {package}, or let the role do it (sf_manage_packages)"))
 }
 
+/// A connection alone would prove nothing: systemd accepts it also for a libvirtd that cannot start.
 fn answers(subject: &Subject, libvirt: &Finding) -> Finding {
-    match subject.system.connects(Path::new(SOCKET)) {
-        Ok(()) => Finding::pass("libvirt answers"),
+    match subject.probes.libvirt() {
+        Ok(version) => Finding::pass(format!("libvirt {version} answers")),
         Err(_) if subject.input.settings.packages_pending && libvirt.level == Level::Skip => {
             Finding::skip("libvirt is not installed yet")
         }
-        Err(error) => Finding::fail(format!("{SOCKET}: {error}"))
+        Err(error) => Finding::fail(format!("libvirt does not answer: {error}"))
             .want("libvirt answers")
             .why("guests are started through it")
-            .fix("systemctl start libvirtd.socket, and look at its journal"),
+            .fix("systemctl start libvirtd.socket, and look at `journalctl -u libvirtd`"),
     }
 }
 
@@ -135,8 +135,11 @@ mod tests {
         let mut system = FakeSystem::default();
         system.programs.remove("qemu-img");
         system.programs.insert("qemu-system-x86_64".into(), "QEMU emulator version 5.2.0".into());
-        system.sockets.clear();
-        let found = virt(&subject_of(system, &[]));
+        system.files.remove(Path::new(FIRMWARE));
+        let mut subject = subject_of(system, &[]);
+        // As it is where the socket is systemd's and the daemon behind it ends at once.
+        subject.probes = Box::new(FakeProbes { libvirt: Err("End of file".into()), ..probes() });
+        let found = virt(&subject);
         let failed: Vec<&str> =
             found.iter().filter(|f| f.level == Level::Fail).map(|f| f.got.as_str()).collect();
         assert_eq!(failed.len(), 4, "{failed:?}");
@@ -148,14 +151,15 @@ mod tests {
         for program in ["libvirtd", "qemu-system-x86_64", "qemu-img"] {
             bare.programs.remove(program);
         }
-        bare.sockets.clear();
+        bare.files.remove(Path::new(FIRMWARE));
         let mut subject = subject_of(bare.clone(), &[]);
         let mut hopeless = probes();
         hopeless.virt =
             VirtState { virt_type: None, failure: Some("flags: no vmx".into()), lacks_emulator: false };
         let untried = VirtState { lacks_emulator: true, ..hopeless.virt.clone() };
         subject.input.settings.packages_pending = true;
-        subject.probes = Box::new(FakeProbes { virt: untried, ..probes() });
+        let absent = || Err("Failed to connect socket".to_owned());
+        subject.probes = Box::new(FakeProbes { virt: untried, libvirt: absent(), ..probes() });
         assert_eq!(kvm(&subject)[0].level, Level::Skip);
         let found = virt(&subject);
         assert!(found.len() == 5 && found.iter().all(|f| f.level == Level::Skip), "{found:#?}");

@@ -133,6 +133,16 @@ fn a_table_of_images_is_checked_before_daemons_read_it() {
 }
 
 #[test]
+fn daemons_are_taken_off_a_host_without_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let retired = ctl(dir.path(), &["local", "retire", "--keep", "", "--check"]);
+    assert_eq!(retired.status.code(), Some(0), "{retired:?}");
+    fs::write(dir.path().join("config.yaml"), "zone: \"x\"\n").unwrap();
+    let unreadable = ctl(dir.path(), &["local", "retire", "--keep", "", "--check"]);
+    assert_eq!(unreadable.status.code(), Some(78), "a wrong configuration may still name spools");
+}
+
+#[test]
 fn an_absent_tier_is_4() {
     let dir = configured();
     let health = ctl(dir.path(), &["gateway-health", "--timeout", "1"]);

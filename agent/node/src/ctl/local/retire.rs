@@ -45,14 +45,15 @@ struct Retired {
 }
 
 pub(super) async fn execute(options: RetireOptions, sources: &Sources) -> Result<Answer, Failure> {
-    let node = load_node(sources)?.config;
+    // An uninstall that was cut off has taken the configuration away, and with it where spools are; units go all the same.
+    let node = if sources.file.exists() { Some(load_node(sources)?.config) } else { None };
     let directory = Path::new(UNIT_DIRECTORY);
     let all: Vec<DaemonName> = UNITS.iter().map(|unit| unit.name).collect();
     let with_unit =
         retire::leaving(directory, &all, &options.keep.0).context("the units cannot be listed")?;
     let others = all.iter().filter(|daemon| !options.keep.0.contains(daemon));
-    let with_spool: Vec<DaemonName> =
-        others.copied().filter(|daemon| spool_of(&node, *daemon).is_some()).collect();
+    let has_spool = |daemon: &DaemonName| node.as_ref().is_some_and(|node| spool_of(node, *daemon).is_some());
+    let with_spool: Vec<DaemonName> = others.copied().filter(has_spool).collect();
     let mut retired = Vec::new();
     if !with_unit.is_empty() && !options.check {
         let services = Systemd::connect().await?;
@@ -72,14 +73,13 @@ pub(super) async fn execute(options: RetireOptions, sources: &Sources) -> Result
     }
     let mut left = None;
     for done in retired.iter_mut().filter(|done| with_spool.contains(&done.daemon)) {
-        if options.check {
-            done.spool = "left";
-            continue;
+        done.spool = "left";
+        if let Some(node) = node.as_ref().filter(|_| !options.check) {
+            match spool::deliver(node, done.daemon).await {
+                Ok(_) => done.spool = "drained",
+                Err(failure) => left = Some(failure),
+            }
         }
-        (done.spool, left) = match spool::deliver(&node, done.daemon).await {
-            Ok(_) => ("drained", left),
-            Err(failure) => ("left", Some(failure)),
-        };
     }
     let changed = retired.iter().any(|done| done.unit_removed || done.spool == "drained" || options.check);
     let answer = answer(&retired).changed(changed);

@@ -16,6 +16,7 @@ import daemon_table
 import inventories
 import modules_reference
 import pages
+import preflight_ids
 import rendered
 import rules
 import tarball
@@ -32,6 +33,7 @@ def gates(agent):
         "page": (pages.page, None),
         "checks": (pages.checks, None),
         "links": (pages.links, None),
+        "preflight-ids": (preflight_ids.check, None),
         "yamllint": (tools.yamllint, None),
         "inventories": (inventories.check, None),
         "units": (tools.units, None),

@@ -95,8 +95,10 @@ class Cloud:
         if self.process is None or self.process.poll() is not None:
             self.start()
         self.empty()
+        cluster = self.cluster_id()
         run(BINARY, "standalone", "--data-dir", self.data, "--stop")
-        run(BINARY, "net-cleanup", "--config-dir", self.data / "etc")
+        # Of this cloud alone: another one may live on the host.
+        run(BINARY, "net-cleanup", "--config-dir", self.data / "etc", "--cluster", cluster)
         shutil.rmtree(self.data)
 
     def empty(self):
@@ -192,9 +194,12 @@ class Cloud:
         values = re.findall(rf"^{name}(?:{{[^}}]*}})? ([0-9.e+-]+)$", text, re.M)
         return sum(map(float, values)) if values else None
 
+    def cluster_id(self):
+        return self.sql("SELECT value_text FROM cluster_config WHERE key_name = 'CLUSTER_ID'")[0][0]
+
     def links(self):
         """Names of network devices of our virtual networks: those with our mark, and taps on our bridges."""
-        cluster = self.sql("SELECT value_text FROM cluster_config WHERE key_name = 'CLUSTER_ID'")[0][0]
+        cluster = self.cluster_id()
         every = json.loads(run("ip", "-j", "link", "show"))
         ours = [link["ifname"] for link in every if link.get("ifalias", "").startswith(f"sf1:{cluster}:")]
         taps = [link["ifname"] for link in every if link.get("master") in ours and link["ifname"].startswith("tap")]

@@ -65,7 +65,7 @@ fn dispatch(worker: &Worker, call: Call) -> Answer {
         Call::OpenServiceSockets(call) => open_sockets(worker, &call),
         Call::Announce(call) => plain(Outcome::Announce(announce(worker, &call)?)),
         Call::FlushConntrack(call) => plain(Outcome::FlushConntrack(flush(worker, &call)?)),
-        Call::Inventory(_) => plain(Outcome::Inventory(inventory(worker)?)),
+        Call::Inventory(_) => plain(Outcome::Inventory(inventory(worker, worker.cluster())?)),
         Call::Ping(call) => plain(Outcome::Ping(ping_address(worker, &call)?)),
         // With one carrier nobody can take over, so nothing is fenced (`networking.md` §16.3).
         Call::CarrierKeepAlive(_) => {

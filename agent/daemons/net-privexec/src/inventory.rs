@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sf_model::NetworkId;
+use sf_model::{ClusterId, NetworkId};
 use sf_netstate::NetError;
 use sf_netstate::names::{Mark, Role};
 use sf_netstate::netlink::conntrack;
@@ -17,8 +17,8 @@ use sf_protos::net_privexec::{
 
 use crate::worker::Worker;
 
-/// Marked links, namespaces and their networks.
-pub(crate) fn inventory(worker: &Worker) -> Result<InventoryReply, NetError> {
+/// Marked links of a cluster (`None`: of any), namespaces and their networks.
+pub(crate) fn inventory(worker: &Worker, cluster: Option<ClusterId>) -> Result<InventoryReply, NetError> {
     let links = worker.with_root(|root| link::list(&mut root.route, false))?;
     let host = worker.host().ok();
     let mut networks: BTreeMap<NetworkId, InventoryNetwork> = BTreeMap::new();
@@ -26,7 +26,7 @@ pub(crate) fn inventory(worker: &Worker) -> Result<InventoryReply, NetError> {
     for found in &links {
         let Some((_, vxid)) = Role::parse(&found.name) else { continue };
         match Mark::parse(&found.alias) {
-            Some(Mark { network: Some(network), .. }) => {
+            Some(mark @ Mark { network: Some(network), .. }) if mark.is_of(cluster) => {
                 let entry = networks.entry(network).or_default();
                 entry.vxid = vxid.get();
                 entry.links.push(InventoryLink { name: found.name.clone(), mtu: found.mtu, up: found.up });
@@ -40,7 +40,7 @@ pub(crate) fn inventory(worker: &Worker) -> Result<InventoryReply, NetError> {
     for network in worker.spaces.list()? {
         if let Some(entry) = networks.get_mut(&network) {
             entry.has_namespace = true;
-        } else if let Some(vxid) = vxid_inside(worker, network)? {
+        } else if let Some(vxid) = vxid_inside(worker, network, cluster)? {
             networks.insert(
                 network,
                 InventoryNetwork { vxid, has_namespace: true, ..InventoryNetwork::default() },
@@ -96,11 +96,16 @@ fn guests(entry: &mut InventoryNetwork, links: &[ObservedLink]) {
 }
 
 /// VXLAN id of a namespace that carries our mark inside; `None` for a namespace of somebody else.
-fn vxid_inside(worker: &Worker, network: NetworkId) -> Result<Option<u32>, NetError> {
+fn vxid_inside(
+    worker: &Worker,
+    network: NetworkId,
+    cluster: Option<ClusterId>,
+) -> Result<Option<u32>, NetError> {
     let sockets = worker.spaces.sockets(network)?;
     let links = link::list(&mut lock(&sockets).route, false)?;
-    let ours =
-        links.iter().find(|link| Mark::parse(&link.alias).is_some_and(|mark| mark.network == Some(network)));
+    let ours = links.iter().find(|link| {
+        Mark::parse(&link.alias).is_some_and(|mark| mark.network == Some(network) && mark.is_of(cluster))
+    });
     Ok(ours.and_then(|link| Role::parse(&link.name)).map(|(_, vxid)| vxid.get()))
 }
 

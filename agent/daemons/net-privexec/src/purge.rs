@@ -29,7 +29,7 @@ pub fn purge(options: &Options, cluster: Option<ClusterId>) -> Result<Vec<String
     let applied = Applied::load(&options.state_dir)?;
     let announcer = Announcer::start(Arc::clone(&spaces))?;
     let worker = Worker::new(Arc::clone(&spaces), applied, announcer);
-    let found = inventory::inventory(&worker)?;
+    let found = inventory::inventory(&worker, cluster)?;
     let mut root = Sockets::open()?;
     let mut removed = remove_links(&mut root, cluster)?;
     for network in found.networks.iter().filter(|network| network.has_namespace) {

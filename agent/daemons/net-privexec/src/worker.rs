@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use sf_model::NetworkId;
+use sf_model::{ClusterId, NetworkId};
 use sf_netstate::NetError;
 use sf_netstate::intent::{HostIntent, NetworkIntent};
 use sf_netstate::render::host::{Host, render_host};
@@ -48,6 +48,11 @@ impl Worker {
     /// The host as last rendered.
     pub(crate) fn host(&self) -> Result<Arc<Host>, NetError> {
         self.host.read().clone().ok_or(NetError::HostNotRendered)
+    }
+
+    /// The cluster whose networks are rendered here, once its host is.
+    pub(crate) fn cluster(&self) -> Option<ClusterId> {
+        self.host.read().as_ref().map(|host| host.intent.cluster)
     }
 
     /// Renders the host.

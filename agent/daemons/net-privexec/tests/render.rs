@@ -184,6 +184,14 @@ fn foreign_links_are_never_touched() {
         assert!(!works("ip link show vxlan-001234"), "nothing was begun");
         assert_eq!(node.inventory().foreign_links, ["br-vxlan-001234"]);
 
+        // What another cluster made on this host is foreign, too, and neither counted nor replaced.
+        let other = format!("sf1:{}:{NETWORK}", uuid::Uuid::new_v4());
+        run(&format!("ip link set br-vxlan-001234 alias {other}"));
+        assert_eq!(node.render(&intent(1, &[])).unwrap_err().code(), "network.name_conflict");
+        assert!(run("ip link show br-vxlan-001234").contains(&other));
+        let inventory = node.inventory();
+        assert_eq!((inventory.foreign_links.len(), inventory.networks.len()), (1, 0));
+
         // A device left by another network of ours is replaced: its mark says whose it is.
         run("ip link del br-vxlan-001234 && ip link add br-vxlan-001234 type bridge");
         run(&format!("ip link set br-vxlan-001234 alias sf1:{}:{}", support::CLUSTER, uuid::Uuid::new_v4()));

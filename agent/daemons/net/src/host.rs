@@ -14,7 +14,9 @@ use crate::state::State;
 pub(crate) async fn render(state: &State) -> Result<(), NetError> {
     let intent = intent(state).await?;
     let carries = intent.egress.is_some();
-    let reply = state.privexec.render_host(intent).await?;
+    // A node whose own network cannot be brought to what it should be carries nothing.
+    let stays_unfit = |_: &_| state.shared.may_carry.store(false, Ordering::Relaxed);
+    let reply = state.privexec.render_host(intent).await.inspect_err(stays_unfit)?;
     for change in &reply.changes {
         tracing::info!(
             verb = change.verb,

@@ -127,7 +127,7 @@ fn write_empty(file: &File, wanted: &Header) -> Outcome<()> {
 }
 
 async fn copy_base(context: &Context, base: &Base, file: &File, virtual_size: u64) -> Outcome<()> {
-    run_convert(context, &base.file, "qcow2", file, base.virtual_size).await?;
+    run_convert(context, &base.file, "qcow2", file, (base.virtual_size, u64::MAX)).await?;
     if virtual_size > base.virtual_size {
         grow(context, file, virtual_size).await?;
     }

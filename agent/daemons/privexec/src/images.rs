@@ -71,7 +71,8 @@ pub(crate) async fn convert(
     let directory = context.root.directory();
     let target = directory.create(&name).doing("make the converted file")?;
     let converted = async {
-        run_convert(context, &source, format, &target, request.virtual_size).await?;
+        let limits = (request.virtual_size, request.output_limit);
+        run_convert(context, &source, format, &target, limits).await?;
         fchown(target.as_fd(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
             .doing("hand the file over")?;
         fchmod(target.as_fd(), Mode::from_bits_truncate(0o640)).doing("set the file's mode")?;
@@ -85,13 +86,14 @@ pub(crate) async fn convert(
     Ok(size)
 }
 
-/// Converts `source` into the empty file `target`: standalone, uncompressed, standard clusters.
+/// Converts `source`, of a virtual size, into the empty file `target`: standalone, uncompressed, standard clusters, and no more
+/// bytes of data than the limit.
 pub(crate) async fn run_convert(
     context: &Context,
     source: &File,
     format: &str,
     target: &File,
-    virtual_size: u64,
+    (virtual_size, output_limit): (u64, u64),
 ) -> Outcome<()> {
     if virtual_size == 0 || virtual_size > VIRTUAL_MAX {
         return Err(OperationError::invalid("the virtual size"));
@@ -116,7 +118,7 @@ pub(crate) async fn run_convert(
         files: &[source, target],
         user: user.as_ref(),
         cpu_seconds: seconds,
-        file_size: virtual_size.saturating_add(virtual_size / 10).saturating_add(OVERHEAD),
+        file_size: output_limit.min(virtual_size.saturating_add(virtual_size / 10)).saturating_add(OVERHEAD),
         wall: Duration::from_secs(seconds),
     };
     sandbox::run(&tool).await.map(drop)

@@ -206,8 +206,10 @@ async fn images_are_inspected_and_converted_without_following_what_they_name() {
     let facts = client.inspect_image(place.clone(), ImageFormat::Qcow2).await.unwrap();
     assert_eq!((facts.virtual_size, facts.cluster_size), (16 * MIB, 65536));
     let target = StagedFile { purpose: StagingPurpose::Xcode.into(), uuid: blob.to_string() };
-    let size =
-        client.convert_image(place.clone(), ImageFormat::Qcow2, target.clone(), 16 * MIB).await.unwrap();
+    let size = client
+        .convert_image(place.clone(), ImageFormat::Qcow2, target.clone(), 16 * MIB, u64::MAX)
+        .await
+        .unwrap();
     let made = helper.store(&format!("blobs/.staging/xcode-{blob}.partial"));
     assert_eq!(made.metadata().unwrap().len(), size);
     assert_eq!(made.metadata().unwrap().mode() & 0o777, 0o640);
@@ -221,7 +223,7 @@ async fn images_are_inspected_and_converted_without_following_what_they_name() {
     std::fs::write(&secret, [b"SECRET".as_slice(), &vec![1; 65530]].concat()).unwrap();
     let (hidden, evil) = (secret.to_str().unwrap(), source.to_str().unwrap());
     qemu_img(&["create", "-q", "-f", "qcow2", "-F", "raw", "-b", hidden, evil, "65536"]);
-    let converted = client.convert_image(place, ImageFormat::Qcow2, target, 65536).await;
+    let converted = client.convert_image(place, ImageFormat::Qcow2, target, 65536, u64::MAX).await;
     if converted.is_ok() {
         assert!(!std::fs::read(&made).unwrap().windows(6).any(|window| window == b"SECRET"));
     }
@@ -229,7 +231,7 @@ async fn images_are_inspected_and_converted_without_following_what_they_name() {
     let garbage = Place::UploadUuid(blob.to_string());
     std::fs::write(helper.store(&format!("uploads/{blob}.data")), b"not an image").unwrap();
     let target = StagedFile { purpose: StagingPurpose::Xcode.into(), uuid: InstanceId::random().to_string() };
-    let failed = client.convert_image(garbage, ImageFormat::Qcow2, target, 4096).await.unwrap_err();
+    let failed = client.convert_image(garbage, ImageFormat::Qcow2, target, 4096, u64::MAX).await.unwrap_err();
     assert_eq!(code(failed), FailureCode::Tool);
     let left = std::fs::read_dir(helper.store("blobs/.staging")).unwrap().count();
     assert!(left <= 1, "a failed conversion left its draft");

@@ -70,6 +70,11 @@ pub fn load_node(sources: &Sources) -> Result<Loaded<NodeConfig>, ConfigError> {
     let mut pass = Pass::new(Scope::Node, NodeConfig::KEYS);
     files.extend(pass.drop_ins(&sources.drop_ins));
     pass.read_all(sources, &files);
+    if pass.given.is_empty() && pass.problems.is_empty() && matches!(sources.file.try_exists(), Ok(false)) {
+        let file = sources.file.display().to_string();
+        let missing = "there is no such file; --config-dir names the directory of another configuration";
+        return Err(vec![Problem::new(file, "", missing)].into());
+    }
     let preset = [("hostname", hostname())];
     pass.finish(|given| NodeConfig::build(given, &preset), rules::check_node)
 }

@@ -145,3 +145,11 @@ fn the_tables_are_sound() {
     ClusterConfig::from_texts([]).unwrap();
     assert!(sf_config::find_key("STORAGE_PATH").is_some());
 }
+
+#[test]
+fn a_configuration_that_is_not_there_is_said_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = load_node(&sources(dir.path())).unwrap_err().to_string();
+    assert!(error.contains("config.yaml") && error.contains("--config-dir"), "{error}");
+    assert!(!error.contains("node_mesh_ip"), "{error}");
+}

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use sf_gateway::{CallClass, DbError, Gateway};
 use sf_model::NodeId;
-use sf_protos::nodes::{GetNodeRequest, ListNodesRequest};
+use sf_protos::nodes::{GetNodeRequest, ListNodesRequest, Node};
 use sf_runtime::{Liveness, Loop, Pass, Shutdown};
 
 const REFRESH: Duration = Duration::from_secs(60);
@@ -18,10 +18,23 @@ const REFRESH: Duration = Duration::from_secs(60);
 /// The nodes of the cluster by address: the last complete list. Cheap to clone.
 #[derive(Clone)]
 pub struct Peers {
-    table: Arc<ArcSwap<HashMap<NodeId, IpAddr>>>,
+    table: Arc<ArcSwap<HashMap<NodeId, Addresses>>>,
     gateway: Gateway,
     own: NodeId,
     own_address: IpAddr,
+}
+
+/// Where a node is.
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    mesh: IpAddr,
+    egress: Option<IpAddr>,
+}
+
+impl Addresses {
+    fn of(node: &Node) -> Option<Self> {
+        Some(Self { mesh: node.mesh_ip.parse().ok()?, egress: node.egress_ip.parse().ok() })
+    }
 }
 
 impl Peers {
@@ -30,9 +43,9 @@ impl Peers {
         Self { table: Arc::default(), gateway, own, own_address }
     }
 
-    /// Every mesh address.
+    /// Every address of a node, in the mesh and towards the outside. Empty until the list was read once.
     pub fn addresses(&self) -> Vec<IpAddr> {
-        self.table.load().values().copied().collect()
+        self.table.load().values().flat_map(|node| [Some(node.mesh), node.egress]).flatten().collect()
     }
 
     /// Whether a connection from `peer` may speak for `node`. One from this host itself may: several nodes can share a
@@ -49,7 +62,7 @@ impl Peers {
         let peer = peer.to_canonical();
         peer == self.own_address
             || (peer.is_loopback() && node == self.own)
-            || self.table.load().get(&node) == Some(&peer)
+            || self.table.load().get(&node).is_some_and(|known| known.mesh == peer)
     }
 
     /// Asks the database where one node is. The table stays as it is when nobody answers.
@@ -57,10 +70,10 @@ impl Peers {
         let request = GetNodeRequest { reference: node.to_string() };
         match self.gateway.call(CallClass::Lease, request).await {
             Ok(reply) => {
-                if let Ok(address) = reply.node.unwrap_or_default().mesh_ip.parse() {
+                if let Some(addresses) = Addresses::of(&reply.node.unwrap_or_default()) {
                     self.table.rcu(|known| {
                         let mut table = HashMap::clone(known);
-                        table.insert(node, address);
+                        table.insert(node, addresses);
                         table
                     });
                 }
@@ -82,7 +95,7 @@ impl Peers {
                 let known = nodes
                     .into_vec()
                     .into_iter()
-                    .filter_map(|node| Some((node.uuid.parse().ok()?, node.mesh_ip.parse().ok()?)));
+                    .filter_map(|node| Some((node.uuid.parse().ok()?, Addresses::of(&node)?)));
                 peers.table.store(Arc::new(known.collect()));
                 Ok::<_, DbError>(Pass::Done)
             }

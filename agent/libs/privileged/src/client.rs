@@ -234,7 +234,7 @@ impl PrivexecClient {
         }
     }
 
-    /// Converts an image to a standard disk base in staging. Answers the new file's length in bytes; it belongs to
+    /// Converts an image to a standard disk base of at most `output_limit` bytes of data in staging. Answers the new file's length in bytes; it belongs to
     /// this process's user. Dropping the future stops the conversion.
     pub async fn convert_image(
         &self,
@@ -242,12 +242,14 @@ impl PrivexecClient {
         source_format: pb::ImageFormat,
         target: pb::StagedFile,
         virtual_size: u64,
+        output_limit: u64,
     ) -> Result<u64, PrivilegedError> {
         let operation = Operation::ConvertImage(pb::ConvertImage {
             source: Some(pb::ImageFile { place: Some(source) }),
             source_format: source_format.into(),
             target: Some(target),
             virtual_size,
+            output_limit,
         });
         match self.call(operation, &[], convert_deadline(virtual_size)).await? {
             (Answer::ImageConverted(image), _) => Ok(image.size),

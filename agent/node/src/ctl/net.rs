@@ -22,6 +22,9 @@ pub(crate) enum NetCommand {
     Check,
 }
 
+/// Nothing is known of the node's network: it was not rendered since the helper started.
+const NOT_RENDERED: &str = "host_not_rendered";
+
 pub(crate) fn execute(command: NetCommand, config: &NodeConfig) -> Result<Answer, Failure> {
     let NetCommand::Check = command;
     let client = Client::new(&config.net_privexec_socket, PATIENCE);
@@ -30,7 +33,8 @@ pub(crate) fn execute(command: NetCommand, config: &NodeConfig) -> Result<Answer
     let Outcome::Inventory(inventory) = outcome else {
         return Err(Failure::say(Exit::Internal, "the answer of sf-net-privexec belongs to another call"));
     };
-    report(&inventory.conditions)
+    let unrendered = (!inventory.host_rendered).then(|| NOT_RENDERED.to_owned());
+    report(&unrendered.into_iter().chain(inventory.conditions).collect::<Vec<_>>())
 }
 
 fn report(conditions: &[String]) -> Result<Answer, Failure> {

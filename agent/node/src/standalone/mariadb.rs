@@ -20,6 +20,8 @@ use crate::failure::{Exit, Failure};
 
 const SERVER: &str = "mariadbd";
 const INSTALL: &str = "mariadb-install-db";
+/// The directory of the cluster's database, below that of the server.
+const DATABASE: &str = "shakenfist";
 /// Recovery after a crash may take this long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -82,14 +84,29 @@ impl Mariadb {
         self.reap();
     }
 
-    /// Makes the data directory once. A half-made one, without the mark of completion, is made anew.
+    /// Makes the data directory once. A half-made one, without the mark of completion, is made anew; one that holds a cluster
+    /// is never removed.
     fn install(&self) -> Result<(), Failure> {
         let mark = self.directory().join("installed");
-        if mark.exists() {
+        let is_there = |path: &Path| {
+            path.try_exists().with_context(|| format!("{} cannot be looked at", path.display()))
+        };
+        if is_there(&mark)? {
             return Ok(());
         }
         let data = self.data();
-        let _ = std::fs::remove_dir_all(&data);
+        if is_there(&data.join(DATABASE))? {
+            let told = format!(
+                "{} holds a database, but {} is missing: make that file if the database is whole, or move the directory away",
+                data.display(),
+                mark.display()
+            );
+            return Err(Failure::say(Exit::Refused, told));
+        }
+        if is_there(&data)? {
+            std::fs::remove_dir_all(&data)
+                .with_context(|| format!("{} cannot be removed", data.display()))?;
+        }
         let program = find(INSTALL)?;
         let made = Command::new(&program)
             .args([

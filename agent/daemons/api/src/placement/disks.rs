@@ -1,6 +1,6 @@
 //! The disks of a new instance: positions, device names and what each is charged (`instances.md` §6).
 
-use sf_model::disk::{ConfigDrive, DiskBus};
+use sf_model::disk::{ConfigDrive, DiskBus, DiskType};
 use sf_protos::artifacts::ResolvedBase;
 use sf_protos::instances::Disk;
 
@@ -12,7 +12,7 @@ const CONFIG_DRIVE: u32 = 1;
 /// Lays out requested disks and their resolved bases, with the config drive at its place.
 ///
 /// # Errors
-/// More disks than a bus has names for.
+/// More disks than a bus has names for; an image that is known to be larger than its disk.
 pub fn lay_out(
     specs: &[DiskSpec],
     bases: &[ResolvedBase],
@@ -25,6 +25,7 @@ pub fn lay_out(
         // The config drive takes the second place, so every disk but the first moves on.
         let position = if has_drive && index >= CONFIG_DRIVE { index + 1 } else { index };
         let bus = spec.bus_or(default_bus);
+        holds(spec, base).map_err(|fault| fault.at("size").at_index(index as usize).at("disk"))?;
         disks.push(Disk {
             position,
             device: device_name(bus, position).ok_or_else(|| Fault::new("too many disks").at("disk"))?,
@@ -68,6 +69,18 @@ fn device_name(bus: DiskBus, position: u32) -> Option<String> {
     }
 }
 
+/// Nothing shrinks an image, so one that is known to be larger is refused before anything is made.
+fn holds(spec: &DiskSpec, base: &ResolvedBase) -> Result<(), Fault> {
+    let room = spec.size.filter(|size| *size > 0).map(|size| u64::from(size) << 30);
+    let image = base.virtual_size.filter(|_| spec.presented_as() == DiskType::Disk);
+    match (room, image) {
+        (Some(room), Some(image)) if image > room => {
+            Err(Fault::new(format!("the image needs {} GiB", image.div_ceil(1 << 30))))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +108,15 @@ mod tests {
         let specs = vec![spec(None); 26];
         let bases = vec![ResolvedBase::default(); 26];
         assert!(lay_out(&specs, &bases, ConfigDrive::OpenstackDisk, DiskBus::Virtio).is_err());
+    }
+
+    #[test]
+    fn an_image_fits_its_disk() {
+        let lay = |size: Option<u32>, gib: Option<u64>| {
+            let base = ResolvedBase { virtual_size: gib.map(|gib| gib << 30), ..ResolvedBase::default() };
+            lay_out(&[DiskSpec { size, ..spec(None) }], &[base], ConfigDrive::None, DiskBus::Virtio)
+        };
+        assert!(lay(Some(8), Some(8)).is_ok() && lay(None, Some(9)).is_ok() && lay(Some(8), None).is_ok());
+        assert_eq!(lay(Some(8), Some(9)).unwrap_err().to_string(), "disk[0].size: the image needs 9 GiB");
     }
 }

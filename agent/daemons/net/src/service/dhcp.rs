@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use nix::sys::socket::{MsgFlags, send};
 use sf_events::{Recorder, event};
 use sf_model::event::EventType;
-use sf_model::{MacAddress, NetworkId, ObjectType};
+use sf_model::{InterfaceId, MacAddress, NetworkId, ObjectType};
 use sf_netstate::dhcp::{Limiter, Outcome, Snapshot, Target, handle, sender};
 use sf_netstate::packet::{ETHERTYPE_IPV4, ethernet, udp_datagram};
 use tokio::net::UdpSocket;
@@ -18,6 +18,8 @@ use tokio::net::UdpSocket;
 const PER_CLIENT: u32 = 50;
 /// Packets of a network in a second.
 const PER_NETWORK: u32 = 2_000;
+/// Seconds in which declines of one interface are told once: a guest decides how many it sends.
+const DECLINE_SILENCE: u64 = 600;
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
 
@@ -38,6 +40,7 @@ impl Server {
     pub(super) async fn run(self) {
         let started = Instant::now();
         let mut limiter = Limiter::new(PER_CLIENT, PER_NETWORK);
+        let mut declines = Limiter::new(1, u32::MAX);
         let mut buffer = vec![0; 1_500];
         loop {
             let length = match self.socket.recv(&mut buffer).await {
@@ -51,15 +54,17 @@ impl Server {
             };
             let packet = buffer.get(..length).unwrap_or_default();
             let Some(client) = sender(packet) else { continue };
-            if limiter.admit(client, started.elapsed().as_secs()) {
-                self.answer(packet, client).await;
+            let now = started.elapsed().as_secs();
+            if limiter.admit(client, now) {
+                self.answer(packet, client, |interface| declines.admit(interface, now / DECLINE_SILENCE))
+                    .await;
             } else {
                 count("any", "limited");
             }
         }
     }
 
-    async fn answer(&self, packet: &[u8], client: MacAddress) {
+    async fn answer(&self, packet: &[u8], client: MacAddress, tells: impl FnOnce(InterfaceId) -> bool) {
         let snapshot = self.snapshot.load();
         match handle(packet, &snapshot) {
             Outcome::Reply { kind, payload, target } => {
@@ -71,6 +76,9 @@ impl Server {
             }
             Outcome::Declined { interface, address } => {
                 count("decline", "declined");
+                if !tells(interface) {
+                    return;
+                }
                 let told = event(EventType::Status, "dhcp address declined")
                     .object(ObjectType::Interface, interface)
                     .extra(serde_json::json!({ "address": address, "macaddr": client.to_string() }));

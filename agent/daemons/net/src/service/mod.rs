@@ -91,10 +91,15 @@ impl Plane {
 
     /// Replaces the snapshots of running services; false when other services or sockets are needed.
     fn swap(&self, network: NetworkId, generation: u64, data: &Data) -> bool {
-        let running = self.running.lock();
-        let Some(found) = running.get(&network).filter(|found| found.generation == generation) else {
+        let mut running = self.running.lock();
+        let Some(found) = running.get_mut(&network).filter(|found| found.generation == generation) else {
             return false;
         };
+        // None of them ends by itself. One that did failed, and is started anew with its sockets.
+        if let Some(ended) = found.tasks.try_join_next() {
+            tracing::error!(%network, ?ended, "a service of the network ended");
+            return false;
+        }
         if found.dhcp.is_some() != data.dhcp.is_some() || found.dns.is_some() != data.dns.is_some() {
             return false;
         }

@@ -31,6 +31,17 @@ pub(crate) struct Ensured {
     pub(crate) cached: bool,
 }
 
+/// An image may grow to this many times its size when it is made a disk base. Real ones do not; a small file that names one
+/// piece of itself a million times would fill the store.
+const GROWTH: u64 = 16;
+/// What any image may grow to, bytes.
+const SMALL: u64 = 1 << 30;
+
+/// Most bytes that an image of a size may become.
+fn expected(size: u64) -> u64 {
+    size.saturating_mul(GROWTH).max(SMALL)
+}
+
 /// What has to be done to a replica.
 enum Way {
     Link(CacheKind, u64),
@@ -116,11 +127,11 @@ impl Service {
         size: u64,
     ) -> Result<Cached, WorkError> {
         // A boot may use half of what other writers must leave alone.
-        let needed = size.saturating_mul(4).min(virtual_size);
+        let needed = expected(size).min(virtual_size);
         let _promise = self.ledger.promise(self.store.root(), self.reservation() / 2, needed)?;
         let started = Instant::now();
         self.tell(blob, instance, "transcode started").await;
-        let converted = self.run_conversion(blob, format, virtual_size).await;
+        let converted = self.run_conversion(blob, format, virtual_size, needed).await;
         let result = if converted.is_ok() { "ok" } else { "error" };
         metrics::counter!("transcode_total", "result" => result).increment(1);
         metrics::histogram!("transcode_seconds").record(seconds_since(started));
@@ -136,6 +147,7 @@ impl Service {
         blob: BlobId,
         format: ImageFormat,
         virtual_size: u64,
+        output_limit: u64,
     ) -> Result<Cached, WorkError> {
         let partial = self.store.partial(Purpose::Xcode, blob);
         let leftover = partial.clone();
@@ -146,7 +158,13 @@ impl Service {
             None => self.privexec.clone(),
         };
         helper
-            .convert_image(Place::BlobUuid(blob.to_string()), format, target, virtual_size.max(512))
+            .convert_image(
+                Place::BlobUuid(blob.to_string()),
+                format,
+                target,
+                virtual_size.max(512),
+                output_limit,
+            )
             .await?;
         let (store, rules) = (self.store.clone(), self.image_rules());
         blocking(move || {

@@ -4,7 +4,7 @@ use sf_model::InstanceId;
 use sf_model::disk::MachineType;
 use virt::connect::Connect;
 use virt::domain::Domain;
-use virt::error::Error;
+use virt::error::{Error, ErrorNumber};
 use virt_sys as sys;
 
 use super::events::{instance_of, state};
@@ -99,20 +99,25 @@ fn by_id(connection: &Connect, instance: InstanceId) -> Result<Domain, Error> {
 fn summary(domain: &Domain, instance: InstanceId) -> Result<DomainSummary, Error> {
     let (number, reason) = domain.get_state()?;
     let active = domain.is_active()?;
+    // That there is none is libvirt's own answer; any other failure says nothing about whose the domain is.
     let metadata = |impact: u32| {
         let kind = i32::try_from(sys::VIR_DOMAIN_METADATA_ELEMENT).unwrap_or(2);
-        domain.get_metadata(kind, Some(METADATA_NAMESPACE), impact).ok().and_then(|xml| parse_identity(&xml))
+        match domain.get_metadata(kind, Some(METADATA_NAMESPACE), impact) {
+            Ok(xml) => Ok(parse_identity(&xml)),
+            Err(error) if error.code() == ErrorNumber::NoDomainMetadata => Ok(None),
+            Err(error) => Err(error),
+        }
     };
-    let defined = metadata(sys::VIR_DOMAIN_AFFECT_CONFIG);
+    let defined = metadata(sys::VIR_DOMAIN_AFFECT_CONFIG)?;
     let defined_spec = defined.as_ref().map(|identity| identity.spec.clone());
     let io_error =
         number == sys::VIR_DOMAIN_PAUSED && u32::try_from(reason) == Ok(sys::VIR_DOMAIN_PAUSED_IOERROR);
-    Ok(DomainSummary {
-        instance,
-        state: state(number),
-        io_error,
-        active,
-        identity: if active { metadata(sys::VIR_DOMAIN_AFFECT_LIVE) } else { defined },
-        defined_spec,
-    })
+    let identity = match active.then(|| metadata(sys::VIR_DOMAIN_AFFECT_LIVE)) {
+        None => defined,
+        Some(Ok(running)) => running,
+        // It stopped in between.
+        Some(Err(error)) if error.code() == ErrorNumber::OperationInvalid => defined,
+        Some(Err(error)) => return Err(error),
+    };
+    Ok(DomainSummary { instance, state: state(number), io_error, active, identity, defined_spec })
 }

@@ -19,7 +19,8 @@ impl<K: Eq + Hash> Limiter<K> {
         Self { per_key, total, second: 0, counts: HashMap::new(), all: 0 }
     }
 
-    /// Counts a packet in the given second; false means: drop it. Memory is bounded by `total` keys.
+    /// Counts a packet in the given second, or whatever time is counted in; false means: drop it. What one key sends beyond its own limit is not counted for all:
+    /// it must not silence the others. Memory is bounded by `total` keys.
     pub fn admit(&mut self, key: K, second: u64) -> bool {
         if second != self.second {
             self.second = second;
@@ -29,10 +30,13 @@ impl<K: Eq + Hash> Limiter<K> {
         if self.all >= self.total {
             return false;
         }
-        self.all += 1;
         let count = self.counts.entry(key).or_insert(0);
+        if *count >= self.per_key {
+            return false;
+        }
         *count += 1;
-        *count <= self.per_key
+        self.all += 1;
+        true
     }
 }
 
@@ -44,8 +48,8 @@ mod tests {
     fn keys_and_the_total_are_limited_each_second() {
         let mut limiter = Limiter::new(2, 5);
         assert_eq!(
-            [1, 1, 1, 2, 2, 3].map(|key| limiter.admit(key, 7)),
-            [true, true, false, true, true, false]
+            [1, 1, 1, 1, 1, 2, 2, 3, 3].map(|key| limiter.admit(key, 7)),
+            [true, true, false, false, false, true, true, true, false]
         );
         assert!(limiter.admit(3, 8));
     }

@@ -77,7 +77,8 @@ fn configuration(reply: &mut Message, request: &Incoming<'_>, reservation: &Rese
 
 fn target(request: &Incoming<'_>, address: Ipv4Addr) -> Target {
     let message = request.message;
-    if !message.ciaddr().is_unspecified() {
+    // Whatever else a client calls its address: no packet leaves to an address that it was not given.
+    if message.ciaddr() == address {
         Target::Unicast(SocketAddrV4::new(message.ciaddr(), CLIENT_PORT))
     } else if message.flags().broadcast() {
         Target::Broadcast

@@ -232,6 +232,7 @@ fn ensure_bridge(root: &mut Sockets, host: &mut Host) -> Result<u32, NetError> {
     if let Some(link) = &found {
         match Mark::parse(&link.alias) {
             Some(owner) if owner == mark => {}
+            Some(owner) if owner.cluster != mark.cluster => return Err(NetError::NameConflict { name }),
             None if !(link.alias.is_empty() && link.group == MARK_GROUP) => {
                 return Err(NetError::NameConflict { name });
             }

@@ -73,6 +73,9 @@ fn root_link(
     indexes: &BTreeMap<Role, u32>,
 ) -> Result<LinkState, NetError> {
     let ours = match Mark::parse(&link.alias) {
+        Some(found) if found.cluster != mark.cluster => {
+            return Err(NetError::NameConflict { name: link.name.clone() });
+        }
         Some(found) => found == mark,
         None if link.alias.is_empty() && link.group == MARK_GROUP => false,
         None => return Err(NetError::NameConflict { name: link.name.clone() }),

@@ -71,7 +71,7 @@ fn device_name(bus: DiskBus, position: u32) -> Option<String> {
 
 /// Nothing shrinks an image, so one that is known to be larger is refused before anything is made.
 fn holds(spec: &DiskSpec, base: &ResolvedBase) -> Result<(), Fault> {
-    let room = spec.size.filter(|size| *size > 0).map(|size| u64::from(size) << 30);
+    let room = spec.size.filter(|size| *size > 0).map(|size| size.saturating_mul(1 << 30));
     let image = base.virtual_size.filter(|_| spec.presented_as() == DiskType::Disk);
     match (room, image) {
         (Some(room), Some(image)) if image > room => {
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn an_image_fits_its_disk() {
-        let lay = |size: Option<u32>, gib: Option<u64>| {
+        let lay = |size: Option<u64>, gib: Option<u64>| {
             let base = ResolvedBase { virtual_size: gib.map(|gib| gib << 30), ..ResolvedBase::default() };
             lay_out(&[DiskSpec { size, ..spec(None) }], &[base], ConfigDrive::None, DiskBus::Virtio)
         };

@@ -219,17 +219,17 @@ fn chains_of_others_that_drop_what_is_forwarded_are_found() {
             "our own forward chain drops"
         );
         let ruleset =
-            "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; } }
-            table inet site { chain through { type filter hook forward priority 0; policy drop; } }
-            table inet open { chain through { type filter hook forward priority 0; policy accept; } }
-            table ip6 filter { chain FORWARD { type filter hook forward priority 0; policy drop; } }
-            table ip mine { chain INPUT { type filter hook input priority 0; policy drop; } }";
+            "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }
+            table inet site { chain through { type filter hook forward priority 0; policy drop; }; }
+            table inet open { chain through { type filter hook forward priority 0; policy accept; }; }
+            table ip6 filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }
+            table ip mine { chain INPUT { type filter hook input priority 0; policy drop; }; }";
         let done = Command::new("nft").arg(ruleset).status().unwrap();
         assert!(done.success());
         let found = observe::foreign_forward_drops(&mut socket).unwrap();
         assert_eq!(found, ["ip filter FORWARD", "inet site through"]);
         // As `iptables -I DOCKER-USER -i egr-br-+ -j ACCEPT` does it.
-        let answer = "table ip filter { chain DOCKER-USER { iifname \"egr-br-*\" accept; } }";
+        let answer = "table ip filter { chain DOCKER-USER { iifname \"egr-br-*\" accept; }; }";
         assert!(Command::new("nft").arg(answer).status().unwrap().success());
         assert_eq!(observe::foreign_forward_drops(&mut socket).unwrap(), ["inet site through"]);
     });

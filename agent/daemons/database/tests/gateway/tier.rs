@@ -52,6 +52,11 @@ impl World {
 
     /// Takes the leader's lock.
     pub(crate) async fn lead(&self) -> LockFence {
+        self.try_to_lead().await.unwrap()
+    }
+
+    /// `None` while another incarnation leads, or nobody can be asked.
+    pub(crate) async fn try_to_lead(&self) -> Option<LockFence> {
         let holder = LockHolder {
             node: "n1.test".into(),
             daemon: "sf-cluster".into(),
@@ -60,8 +65,8 @@ impl World {
             operation: None,
         };
         let request = AcquireLockRequest { lock_name: "cluster".into(), holder: Some(holder) };
-        let fence = self.call("cluster", request).await.unwrap().fence.unwrap();
-        LockFence { lock_name: "cluster".into(), fence }
+        let fence = self.call("cluster", request).await.ok()?.fence?;
+        Some(LockFence { lock_name: "cluster".into(), fence })
     }
 
     pub(crate) async fn count(&self, table: &str) -> u64 {

@@ -201,8 +201,11 @@ def conformance(totals):
     pytest(totals, {"SF_NODE": str(binary())}, "tests/conformance")
 
 
+SYSTEM = [f"tests/system/test_{name}.py" for name in ("life", "outage", "fetch")]
+
+
 def system(totals):
-    pytest(totals, {"SF_NODE": str(binary())}, "tests/system/test_life.py", "tests/system/test_outage.py")
+    pytest(totals, {"SF_NODE": str(binary())}, *SYSTEM)
 
 
 def kill(totals):

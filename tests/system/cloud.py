@@ -63,7 +63,7 @@ class Cloud:
     # Life
 
     def start(self):
-        """Starts the agent and waits until the API serves."""
+        """Starts the agent and waits until the API serves and the node has said what it can hold."""
         self.data.mkdir(parents=True, exist_ok=True)
         (self.data / "standalone.json").unlink(missing_ok=True)
         log = open(self.data / "agent.log", "ab")
@@ -72,6 +72,7 @@ class Cloud:
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
         )
         until("the API serves", self.serves, 180)
+        until("the node has published its capacity", lambda: self.count("SELECT COUNT(*) FROM node_capacity"))
 
     def serves(self):
         assert self.process.poll() is None, f"the agent ended with {self.process.returncode}: {self.last_words()}"

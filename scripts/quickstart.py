@@ -89,6 +89,16 @@ def image(client, path):
     return artifact
 
 
+def room(system):
+    """Waits until the node has said what it can hold, which it does some seconds after it serves."""
+    until(
+        "waiting for the node's capacity",
+        60,
+        lambda: system.get_cluster_resources()["total"]["ram_available"] or None,
+        "look for check-ins of sf-resources in agent.log",
+    )
+
+
 def boot(client, net, artifact, marker):
     """Creates an instance and waits until its console proves address and metadata."""
     user_data = base64.b64encode(f"#sf-marker {marker}\n".encode()).decode()
@@ -142,6 +152,7 @@ def main():
     client = tenant(system, url, data)
     net = network(client)
     artifact = image(client, data / "tiny.qcow2")
+    room(system)
     uuid, address = boot(client, net, artifact, secrets.token_hex(4))
 
     answer = client.ping(net["uuid"], address)

@@ -10,6 +10,7 @@ mod patient;
 mod processes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sf_config::NodeConfig;
@@ -22,6 +23,9 @@ use counters::Counters;
 use disks::Disks;
 use processes::ProcessTimes;
 
+/// Time for libvirt to answer. One that has just started looks at its emulators first, and what the node can hold must not
+/// wait for that.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Limit of libvirt for a guest when it cannot be asked.
 const UNKNOWN_MAX_VCPUS: u32 = 255;
 
@@ -90,7 +94,8 @@ impl Sampler {
         collector("memory", memory::collect(&self.config, &mut sample));
         collector("disks", self.disks.collect(&mut sample).await);
         collector("counters", self.counters.collect(&mut sample));
-        collector("hypervisor", self.ask_hypervisor(&mut sample).await);
+        let asked = tokio::time::timeout(PATIENCE, self.ask_hypervisor(&mut sample)).await;
+        collector("hypervisor", asked.unwrap_or_else(|_| Err("libvirt did not answer in time".to_owned())));
         collector("processes", self.processes.collect(&mut sample));
         sample
     }

@@ -19,6 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # What the last lines of a command may take to arrive after its end.
 GRACE_SECONDS = 10
+# A command that says nothing for so long hangs; a lint or a build of everything is quiet for half of it.
+SILENCE_SECONDS = 900
+# What a hanging command gets to put away what it made, after it was asked to end.
+FAREWELL_SECONDS = 60
 # How much of a failed command is told again at the end.
 REPORT_LINES = 60
 EVERYTHING = ["--workspace", "--all-targets", "--all-features", "--locked"]
@@ -87,32 +91,65 @@ class Libtest:
         return self.section != "successes:"
 
 
+class Reader(threading.Thread):
+    """Shows what a process prints, and knows how long it has been silent."""
+
+    def __init__(self, process, on_line):
+        super().__init__(daemon=True)
+        self.process = process
+        self.on_line = on_line
+        self.heard = time.monotonic()
+
+    def run(self):
+        for line in self.process.stdout:
+            self.heard = time.monotonic()
+            if self.on_line is None or self.on_line(line.rstrip("\n")) is not False:
+                print(line, end="", flush=True)
+
+    def silence(self):
+        return time.monotonic() - self.heard
+
+
+def wait(process, reader):
+    """The exit status of a process, or `None` for one that hung and was ended."""
+    while True:
+        try:
+            return process.wait(timeout=max(1, SILENCE_SECONDS - reader.silence()))
+        except subprocess.TimeoutExpired:
+            if reader.silence() >= SILENCE_SECONDS:
+                break
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(timeout=FAREWELL_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return None
+
+
 def run(command, on_line=None, env=None):
     """Runs a command, shows its output while it comes, and answers its exit status.
 
     `on_line` sees every line first; a line for which it answers `False` is not shown.
-    A process that a failed test left behind keeps the output open: it is ended, and makes the command a failed one.
+    A command that hangs is ended and has failed. A process that a failed test left behind keeps the output open: it is
+    ended, and makes the command a failed one.
     """
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})}, start_new_session=True,
     )
-
-    def show():
-        for line in process.stdout:
-            if on_line is None or on_line(line.rstrip("\n")) is not False:
-                print(line, end="", flush=True)
-
-    reader = threading.Thread(target=show)
+    reader = Reader(process, on_line)
     reader.start()
-    status = process.wait()
+    status = wait(process, reader)
+    if status is None:
+        print(f"FAILED: {' '.join(command[:4])} ... said nothing for {SILENCE_SECONDS} s and was ended", flush=True)
     reader.join(GRACE_SECONDS)
     if reader.is_alive():
         print(f"FAILED: {' '.join(command[:4])} ... ended and left processes behind", flush=True)
         os.killpg(process.pid, signal.SIGKILL)
         reader.join()
         return status or 1
-    return status
+    return 1 if status is None else status
 
 
 def have(program):
@@ -152,7 +189,7 @@ def rust(totals):
         ["cargo", "test", "--workspace", "--locked", "--no-fail-fast", "--all-features", "--", "--show-output"], on_line
     )
     if status != 0 and totals.failed == failed or not libtest.seen:
-        totals.check("cargo test", False, tail.lines)
+        totals.check("cargo test, which ended before its tests did", False, tail.lines)
 
 
 def venv(kind):

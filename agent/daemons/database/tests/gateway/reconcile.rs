@@ -28,13 +28,7 @@ async fn a_caller_that_goes_away_does_not_cut_a_transaction() {
     let client = world.client("cluster");
     let request = ReconcileCapacityRequest { context: world.signed(&fence) };
     let call = tokio::spawn(async move { client.call(CallClass::Bulk, request).await });
-    until("the pass waits", async || {
-        let waiting = "SELECT CAST(COUNT(*) AS UNSIGNED) AS value FROM information_schema.innodb_trx t \
-             JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
-             WHERE p.db = DATABASE() AND t.trx_state = 'LOCK WAIT'";
-        sql(waiting).value::<u64>(&mut world.database.conn().await).await.unwrap().unwrap_or(0) > 0
-    })
-    .await;
+    world.database.until_lock_wait().await;
     call.abort();
     assert!(call.await.is_err_and(|end| end.is_cancelled()));
     // Time for the end of the call to reach the gateway, which would drop what it has not put on a task of its own.

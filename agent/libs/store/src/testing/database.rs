@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use diesel_async::SimpleAsyncConnection;
 use futures::future::BoxFuture;
 use sf_config::ClusterConfig;
+use tokio::sync::Mutex;
 
 use super::server::Server;
 use crate::conn::{Conn, ConnectOptions, Pool, connect, pool};
@@ -21,6 +23,12 @@ const TEMPLATE: &str = "template";
 /// The server of this test process.
 static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(1);
+/// Held by the test that looks at `innodb_trx`.
+static LOOKING: Mutex<()> = Mutex::const_new(());
+/// The rest that `innodb_trx` needs: InnoDB answers from a buffer, and fills it anew only when nobody has read it for 0.1 s.
+const TRX_REST: Duration = Duration::from_millis(120);
+/// Longer than any wait for a lock takes to begin. The wait itself ends after `innodb_lock_wait_timeout`.
+const LOCK_WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 struct Shared {
     server: Server,
@@ -88,6 +96,29 @@ impl TestDatabase {
     /// It cannot be opened.
     pub async fn conn(&self) -> Conn {
         connect(&self.options).await.unwrap_or_else(|e| panic!("no session: {e}"))
+    }
+
+    /// Returns when a session with this database waits for a lock of a row.
+    ///
+    /// # Panics
+    /// None does within [`LOCK_WAIT_LIMIT`].
+    pub async fn until_lock_wait(&self) {
+        let waiting = "SELECT CAST(COUNT(*) AS UNSIGNED) AS value FROM information_schema.innodb_trx t \
+             JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
+             WHERE p.db = DATABASE() AND t.trx_state = 'LOCK WAIT'";
+        let mut conn = self.conn().await;
+        let began = Instant::now();
+        loop {
+            let looking = LOOKING.lock().await;
+            tokio::time::sleep(TRX_REST).await;
+            let found: StoreResult<Option<u64>> = sql(waiting).value(&mut conn).await;
+            drop(looking);
+            match found {
+                Ok(Some(1..)) => return,
+                Ok(_) => assert!(began.elapsed() < LOCK_WAIT_LIMIT, "nobody waits for a lock"),
+                Err(e) => panic!("innodb_trx cannot be read: {e}"),
+            }
+        }
     }
 
     /// Runs `work` in a transaction with a context that has default settings.

@@ -18,15 +18,6 @@ async fn number(db: &TestDatabase, query: &str) -> u64 {
     sql(query).value(&mut db.conn().await).await.unwrap().unwrap_or(0)
 }
 
-/// Until somebody in this database waits for a lock.
-async fn until_someone_waits(db: &TestDatabase) {
-    let waiting = "SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p \
-         ON p.id = t.trx_mysql_thread_id WHERE p.db = DATABASE() AND t.trx_state = 'LOCK WAIT'";
-    while number(db, waiting).await == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// Arguments as a newer release might write them.
 async fn of_tomorrow(db: &TestDatabase, id: OperationId) {
     let garble = "UPDATE cluster_operations SET operation_type = 'instance_create', arguments = '{\"shape\": 7}' \
@@ -79,7 +70,7 @@ async fn an_edge_that_is_met_while_the_reaper_looks_counts_once() {
     operations::complete_network_operation(&mut ending, &ctx, first).await.unwrap();
     let reaper = db.clone();
     let reaping = tokio::spawn(async move { reap(&reaper).await });
-    until_someone_waits(&db).await;
+    db.until_lock_wait().await;
     ending.batch_execute("COMMIT").await.unwrap();
     reaping.await.unwrap();
     let left = format!("SELECT unmet_dependencies FROM work_queue WHERE operation_uuid = '{waiting}'");

@@ -1,7 +1,5 @@
 //! The leader's look at instances beside rows that make no sense, and the order in which a failure takes its locks.
 
-use std::time::Duration;
-
 use diesel_async::SimpleAsyncConnection;
 use sf_model::OperationId;
 use sf_store::operations;
@@ -59,11 +57,7 @@ async fn a_failure_locks_the_instance_before_its_operation() {
             .run(move |conn, ctx| Box::pin(operations::fail_operation(conn, ctx, operation, "x", "because")))
             .await
     });
-    let waiting = "SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p \
-         ON p.id = t.trx_mysql_thread_id WHERE p.db = DATABASE() AND t.trx_state = 'LOCK WAIT'";
-    while world.number(waiting).await == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    world.db.until_lock_wait().await;
     let free = format!("SELECT uuid FROM cluster_operations WHERE uuid = '{operation}' FOR UPDATE NOWAIT");
     deleting.batch_execute(&free).await.expect("nobody holds the operation");
     deleting.batch_execute("COMMIT").await.unwrap();

@@ -4,6 +4,7 @@
 #   run.sh SCENARIO [ACTION]    ACTION is what molecule knows: test (default), create, converge, verify, destroy, login, ...
 #
 # SF_NODE names the agent to deploy; without it the workspace is built. SF_KEEP=1 leaves hosts and engine running.
+# SF_SUITE is the release of Debian that the nodes have (default bookworm); one that the mirror lacks is skipped.
 set -euo pipefail
 . "$(dirname "$0")/rig.sh"
 
@@ -12,6 +13,16 @@ action=${2:-test}
 shared=$(cd "$(dirname "$0")" && pwd)
 root=$(root_dir)
 need_root "running a scenario"
+
+suite=${SF_SUITE:-bookworm}
+mirror=${SF_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+answer=0
+[ "$suite" = bookworm ] || wget --quiet --spider "$mirror/dists/$suite/Release" || answer=$?
+# 8: it answers, and has no such file. A mirror that does not answer says nothing about what it has.
+if [ "$answer" -eq 8 ]; then
+    echo "skipped: no mirror for $suite"
+    exit
+fi
 
 "$shared/docker.sh" start
 stop_engine() { [ -n "${SF_KEEP:-}" ] || [ "$action" != test ] || "$shared/docker.sh" stop; }
@@ -60,8 +71,11 @@ export ANSIBLE_CALLBACK_RESULT_FORMAT=yaml
 export ANSIBLE_SSH_ARGS="-o ControlMaster=auto -o ControlPersist=120s -o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no -o LogLevel=ERROR"
 export SF_RIG=$shared SF_RIG_RUN=$rig_run SF_AGENT=$agent SF_EXAMPLES=$root/examples
 export SF_IMAGE_BARE SF_IMAGE_NODE SF_IMAGE_INFRA
-SF_IMAGE_BARE=$("$shared/image.sh" bookworm bare)
-SF_IMAGE_NODE=$("$shared/image.sh" bookworm node)
+SF_IMAGE_BARE=$("$shared/image.sh" "$suite" bare)
+# The bare image is enough for a scenario that shows how a node begins.
+SF_IMAGE_NODE=
+grep --quiet 'rig_image: node' "$root/molecule/$scenario/hosts.yml" && SF_IMAGE_NODE=$("$shared/image.sh" "$suite" node)
+# Not the system under test: what the site brings stays on one release.
 SF_IMAGE_INFRA=$("$shared/image.sh" bookworm infra)
 
 SF_CLIENT=$("$root/scripts/client-venv.sh" client)/bin/python

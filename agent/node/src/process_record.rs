@@ -1,7 +1,7 @@
 //! The record that a daemon's process keeps of what it was started with, for `local converge`.
 
 use parking_lot::Mutex;
-use sf_config::{NodeConfig, Sources, fingerprint, load_database};
+use sf_config::{NodeConfig, Sources, fingerprint, load_database_if_present};
 use sf_model::DaemonName;
 use sf_rollout::record::{self, Kept, Record};
 use sf_rollout::unit_files::UnitFiles;
@@ -53,8 +53,8 @@ impl ProcessRecord {
 
 /// The tier's own file is part of what the tier reads, and of nothing else.
 fn print(daemon: DaemonName, node: &NodeConfig, sources: &Sources) -> sf_config::Fingerprint {
-    let tier = daemon == DaemonName::Database && sources.database_file.exists();
-    let database = tier.then(|| load_database(sources).ok()).flatten();
+    let tier = daemon == DaemonName::Database;
+    let database = tier.then(|| load_database_if_present(sources).ok().flatten()).flatten();
     fingerprint(daemon, node, database.as_ref().map(|loaded| &loaded.config))
 }
 

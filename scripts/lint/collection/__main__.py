@@ -31,7 +31,6 @@ def gates(agent):
         "modules": (modules_reference.check, modules_reference.write),
         "rules": (rules.check, None),
         "page": (pages.page, None),
-        "checks": (pages.checks, None),
         "links": (pages.links, None),
         "preflight-ids": (preflight_ids.check, None),
         "yamllint": (tools.yamllint, None),

@@ -10,9 +10,6 @@ PAGE = ("inventory.yml", "group_vars/allsf/main.yml", "site.yml")
 # What an operator has to write.
 PAGE_LIMIT = 80
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#([^)\s]+))?\)|\]\(#([^)\s]+)\)")
-# Both pages name every check, and no other.
-CHECKS = ("docs/reference/preflight.md", "docs/operator_guide/preflight.md")
-CHECK = re.compile(r"\bPF-[A-Z]{2,}\b")
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 
 
@@ -27,16 +24,6 @@ def page():
             problems.append(f"README.md does not hold examples/cluster/{name} as it is")
     if lines > PAGE_LIMIT:
         problems.append(f"the page has {lines} lines, more than {PAGE_LIMIT}")
-    return problems
-
-
-def checks():
-    """Every check of role and agent is in the reference and, with what to do, in the operator guide."""
-    made = {check for name in tracked("roles/node/vars", "roles/node/tasks", "agent/libs/preflight/src") for check in CHECK.findall((ROOT / name).read_text())}
-    problems = []
-    for name in CHECKS:
-        named = set(re.findall(r"`(PF-[A-Z]+)`", (ROOT / name).read_text()))
-        problems += [f"{name}: does not name {check}" for check in sorted(made - named)] + [f"{name}: there is no {check}" for check in sorted(named - made)]
     return problems
 
 

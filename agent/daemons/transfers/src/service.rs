@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use chrono::Utc;
 use sf_blobs::Store;
 use sf_blobs::space::Ledger;
@@ -31,7 +31,8 @@ pub(crate) struct Service {
     pub(crate) leases: LeaseBook,
     pub(crate) ledger: Ledger,
     pub(crate) privexec: PrivexecClient,
-    pub(crate) table: ArcSwap<ImageTable>,
+    /// What names of images stand for; nothing while the table could not be read yet.
+    pub(crate) table: ArcSwapOption<ImageTable>,
     pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) images: Flights<BlobId, Result<Ensured, WorkError>>,
     pub(crate) fetches: Flights<ArtifactId, Result<Fetched, WorkError>>,
@@ -47,17 +48,15 @@ impl Service {
     /// The service over an open store.
     pub(crate) fn new(ctx: DaemonContext, store: Store) -> Self {
         let cluster = ctx.cluster.current();
-        let table =
-            ImageTable::load(&ctx.config.image_table, &cluster.image_download_url).unwrap_or_else(|error| {
-                tracing::error!(%error, "the built-in image names are used instead");
-                ImageTable::built_in(&cluster.image_download_url)
-            });
+        let table = ImageTable::load(&ctx.config.image_table, &cluster.image_download_url)
+            .inspect_err(|error| tracing::error!(%error, "names of images mean nothing until it is repaired"))
+            .ok();
         Self {
             uploads: Uploads::new(store.clone()),
             leases: LeaseBook::default(),
             ledger: Ledger::default(),
             privexec: PrivexecClient::new(ctx.config.privexec_socket.clone()),
-            table: ArcSwap::from_pointee(table),
+            table: ArcSwapOption::from_pointee(table),
             resolver: Arc::new(SystemResolver),
             images: Flights::default(),
             fetches: Flights::default(),

@@ -245,7 +245,7 @@ impl Published {
     pub fn merged_into(self, winner: BlobId) -> Result<(), StoreError> {
         let own = self.0.store.blob(self.blob());
         let other = self.0.store.blob(winner);
-        if other.exists() {
+        if other.try_exists().map_err(StoreError::io("look for", &other))? {
             durable::remove_if_present(&own)?;
         } else {
             let directory = self.0.store.make_fan_directory(winner)?;

@@ -31,7 +31,7 @@ pub use choices::{
 pub use derived::{hostname, split_endpoint};
 pub use error::{ConfigError, EXIT_CONFIG, Problem};
 pub use fingerprint::{Fingerprint, effective, fingerprint};
-pub use load::{Loaded, Sources, check_file, load_database, load_node};
+pub use load::{Loaded, Sources, check_file, load_database, load_database_if_present, load_node};
 pub use secret::{WRAPPED, is_wrapped, read_secret};
 pub use sf_model::Secret;
 pub use show::{Shown, show};

@@ -91,6 +91,18 @@ pub fn load_database(sources: &Sources) -> Result<Loaded<DatabaseConfig>, Config
     Ok(loaded)
 }
 
+/// The database tier's configuration, on a host whose part in the tier only its file tells. `None` where there certainly is
+/// no such file.
+///
+/// # Errors
+/// As [`load_database`]; a file that cannot be looked for is one that cannot be read.
+pub fn load_database_if_present(sources: &Sources) -> Result<Option<Loaded<DatabaseConfig>>, ConfigError> {
+    if matches!(sources.database_file.try_exists(), Ok(false)) {
+        return Ok(None);
+    }
+    load_database(sources).map(Some)
+}
+
 /// Checks one file by itself (`sf-ctl config check --file`): spelling, types, ranges, scopes. Keys that other files
 /// may give are not asked for. A file called `database…`, or one whose keys are those of the database tier, is checked
 /// against the keys of the tier: automation checks a draft before it has its name.
@@ -103,7 +115,7 @@ pub fn check_file(path: &Path) -> Result<(), ConfigError> {
     let (scope, keys) =
         if database { (Scope::Database, DatabaseConfig::KEYS) } else { (Scope::Node, NodeConfig::KEYS) };
     let mut pass = Pass::new(scope, keys);
-    if !path.exists() {
+    if matches!(path.try_exists(), Ok(false)) {
         pass.problems.push(Problem::new(path.display().to_string(), "", "no such file"));
     }
     pass.read_file(path);

@@ -53,7 +53,7 @@ impl NodeIdentity {
 
 /// Several daemons may start at once: the first link wins, and all read what it holds.
 fn read_or_create(path: &Path) -> io::Result<Uuid> {
-    if !path.exists() {
+    if !path.try_exists()? {
         let draft = path.with_extension(format!("{}", Uuid::new_v4()));
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;

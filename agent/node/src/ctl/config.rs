@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
-use sf_config::{Shown, Sources, check_file, fingerprint, load_database, load_node, show};
+use sf_config::{Shown, Sources, check_file, fingerprint, load_database_if_present, load_node, show};
 use sf_images::ImageTable;
 use sf_model::DaemonName;
 
@@ -42,7 +43,9 @@ pub(crate) fn execute(command: ConfigCommand, sources: &Sources) -> Result<Answe
         }
         ConfigCommand::Check { images: Some(images), .. } => {
             let missing = || Failure::say(Exit::Config, format!("there is no {}", images.display()));
-            images.exists().then_some(()).ok_or_else(missing)?;
+            let present =
+                images.try_exists().with_context(|| format!("{} cannot be read", images.display()))?;
+            present.then_some(()).ok_or_else(missing)?;
             check_images(&images)?;
             Ok(fine(Vec::new()))
         }
@@ -50,9 +53,8 @@ pub(crate) fn execute(command: ConfigCommand, sources: &Sources) -> Result<Answe
             let node = load_node(sources)?;
             check_images(&node.config.image_table)?;
             let mut warnings = node.warnings;
-            if sources.database_file.exists() {
-                warnings.extend(load_database(sources)?.warnings);
-            }
+            warnings
+                .extend(load_database_if_present(sources)?.into_iter().flat_map(|loaded| loaded.warnings));
             Ok(fine(warnings))
         }
         ConfigCommand::Show { show_secrets, effective } => {
@@ -61,8 +63,7 @@ pub(crate) fn execute(command: ConfigCommand, sources: &Sources) -> Result<Answe
             let mut origins = node.origins;
             // One daemon alone reads the second file.
             let tier = effective.is_none_or(|daemon| daemon == DaemonName::Database);
-            let database =
-                if tier && sources.database_file.exists() { Some(load_database(sources)?) } else { None };
+            let database = if tier { load_database_if_present(sources)? } else { None };
             if let Some(database) = &database {
                 shown.extend(show(&database.config, show_secrets));
                 origins.extend(database.origins.clone());

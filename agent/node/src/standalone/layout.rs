@@ -124,7 +124,7 @@ impl Layout {
 
 /// The secret in a file of mode 0600, made when it is missing. It is complete or absent, never half written.
 pub(super) fn secret_file(path: &Path, make: impl FnOnce() -> String) -> Result<String, Failure> {
-    if !path.exists() {
+    if !path.try_exists().with_context(|| format!("{} cannot be read", path.display()))? {
         write_whole(path, &make(), 0o600)?;
     }
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;

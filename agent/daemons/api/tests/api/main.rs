@@ -14,6 +14,7 @@ mod bad_input;
 mod capacity;
 mod edge;
 mod emptying;
+mod image_table;
 mod isolation;
 mod keys;
 mod requests;

@@ -46,7 +46,8 @@ pub(crate) struct World {
     pub(crate) database: TestDatabase,
     tier: LocalTier,
     spool: Spool,
-    _directory: tempfile::TempDir,
+    /// Where the node keeps everything; its image table would be `images.yaml`.
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl World {
@@ -60,7 +61,7 @@ impl World {
         let (daemon, spool) = daemon(&directory, &node, port);
         let api = Api::new(daemon).unwrap();
         let router = sf_daemon_api::router::service(&api);
-        let world = Self { api, router, database, tier, spool, _directory: directory };
+        let world = Self { api, router, database, tier, spool, directory };
         world.furnish(port).await;
         Some(world)
     }
@@ -217,6 +218,7 @@ fn daemon(directory: &tempfile::TempDir, node: &NodeIdentity, port: u16) -> (Dae
         ("mariadb_gateway_port", &port_text),
         ("storage_path", path),
         ("run_path", path),
+        ("image_table", &format!("{path}/images.yaml")),
     ]);
     let config = Arc::new(config.unwrap());
     let (cluster, _) = ClusterConfig::from_texts(CLUSTER).unwrap();

@@ -173,6 +173,7 @@ impl Service {
     ) -> Result<Fetched, WorkError> {
         let failure = match error {
             SourceError::Permanent(message) => Failure::Final { message, permanent: true },
+            SourceError::Unknown(message) => Failure::Final { message, permanent: false },
             SourceError::Fetch(error) => error.into(),
         };
         match self.begin(order, &order.source).await?.verdict() {

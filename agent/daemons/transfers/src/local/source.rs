@@ -15,6 +15,8 @@ use crate::service::Service;
 /// Longest list of checksums or versions that is read, in bytes.
 const MAX_LIST: usize = 4 << 20;
 
+const NO_TABLE: &str = "the image table of this node could not be read yet; sf-ctl config check says why";
+
 /// Where to fetch from, and how to know that it is right.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -91,7 +93,10 @@ impl Service {
             let url = parse_permitted(&fetcher.policy, text)?;
             return Ok(Source { url, checksum: given.map_or(Expected::Nothing, Expected::Given) });
         }
-        let image = self.table.load().resolve(text);
+        let table = self.table.load_full();
+        let table = table
+            .ok_or_else(|| SourceError::Unknown(format!("what {text} means is not known: {NO_TABLE}")))?;
+        let image = table.resolve(text);
         let image =
             image.ok_or_else(|| SourceError::Permanent(format!("no image is known by the name {text}")))?;
         let image = newest(fetcher, image).await?;
@@ -134,6 +139,8 @@ impl Source {
 pub(crate) enum SourceError {
     /// Asking again gives the same.
     Permanent(String),
+    /// Nothing is known until the operator has mended something.
+    Unknown(String),
     /// The fetch of a listing failed.
     Fetch(FetchError),
 }
@@ -142,6 +149,7 @@ impl From<SourceError> for WorkError {
     fn from(error: SourceError) -> Self {
         match error {
             SourceError::Permanent(text) => Self::Failed(text),
+            SourceError::Unknown(text) => Self::Unavailable(text),
             SourceError::Fetch(error) => error.into(),
         }
     }

@@ -58,7 +58,7 @@ impl Service {
     pub(super) fn reload_table(&self) {
         let cluster = self.ctx.cluster.current();
         match ImageTable::load(&self.ctx.config.image_table, &cluster.image_download_url) {
-            Ok(table) => self.table.store(Arc::new(table)),
+            Ok(table) => self.table.store(Some(Arc::new(table))),
             Err(error) => tracing::error!(%error, "the image table of before goes on being used"),
         }
     }

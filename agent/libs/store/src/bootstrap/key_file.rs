@@ -16,7 +16,7 @@ use super::{BootstrapError, KeyOutput};
 /// The final file exists, or the directory cannot be written.
 pub(super) fn draft(output: &KeyOutput, key: &str) -> Result<(), BootstrapError> {
     let write = || -> io::Result<()> {
-        if output.path.exists() {
+        if output.path.try_exists()? {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists already"));
         }
         let mut file = OpenOptions::new()
@@ -37,12 +37,15 @@ pub(super) fn draft(output: &KeyOutput, key: &str) -> Result<(), BootstrapError>
 /// The draft cannot be renamed.
 pub(super) fn hand_over(path: &Path, key: &str) -> Result<(), BootstrapError> {
     let draft = draft_path(path, key);
-    if !draft.exists() {
-        return Ok(());
-    }
-    // A link fails where a rename would overwrite.
-    let moved = fs::hard_link(&draft, path).and_then(|()| fs::remove_file(&draft));
-    moved.map_err(|source| BootstrapError::KeyFile { path: path.to_path_buf(), source })
+    let hand_over = || {
+        if !draft.try_exists()? {
+            return Ok(());
+        }
+        // A link fails where a rename would overwrite.
+        fs::hard_link(&draft, path)?;
+        fs::remove_file(&draft)
+    };
+    hand_over().map_err(|source| BootstrapError::KeyFile { path: path.to_path_buf(), source })
 }
 
 /// Removes the draft of a key that was not made.

@@ -8,7 +8,7 @@ mod status;
 mod view;
 
 use clap::Subcommand;
-use sf_config::{Sources, load_database, load_node};
+use sf_config::{Sources, load_database_if_present, load_node};
 use sf_rollout::observe::Configuration;
 
 use crate::answer::Answer;
@@ -34,6 +34,6 @@ pub(crate) async fn execute(command: LocalCommand, sources: &Sources) -> Result<
 
 fn configuration(sources: &Sources) -> Result<Configuration, Failure> {
     let node = load_node(sources)?.config;
-    let database = if sources.database_file.exists() { Some(load_database(sources)?.config) } else { None };
+    let database = load_database_if_present(sources)?.map(|loaded| loaded.config);
     Ok(Configuration { node, database })
 }

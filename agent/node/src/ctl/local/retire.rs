@@ -46,7 +46,8 @@ struct Retired {
 
 pub(super) async fn execute(options: RetireOptions, sources: &Sources) -> Result<Answer, Failure> {
     // An uninstall that was cut off has taken the configuration away, and with it where spools are; units go all the same.
-    let node = if sources.file.exists() { Some(load_node(sources)?.config) } else { None };
+    let gone = matches!(sources.file.try_exists(), Ok(false));
+    let node = if gone { None } else { Some(load_node(sources)?.config) };
     let directory = Path::new(UNIT_DIRECTORY);
     let all: Vec<DaemonName> = UNITS.iter().map(|unit| unit.name).collect();
     let with_unit =

@@ -2,7 +2,7 @@
 
 use prost::Message;
 use sf_events::event;
-use sf_images::ImageTable;
+use sf_images::table::{ImageTable, TableError};
 use sf_model::disk::{ConfigDrive, DiskBus};
 use sf_model::event::EventType;
 use sf_model::state::NodeState;
@@ -26,6 +26,11 @@ use crate::params::{AddressWish, DiskSpec, NetworkSpec};
 use crate::placement::{disks::lay_out, explain, place};
 use crate::reply::{ApiResult, Reply};
 use crate::views::InstanceView;
+
+const NO_TABLE: &str = "the image table of this node cannot be read, so names of images mean nothing now: name an artifact \
+                        or a URL, or have the operator run sf-ctl config check";
+/// An operator repairs it, which takes minutes.
+const NO_TABLE_RETRY_SECONDS: u64 = 60;
 
 /// Answers the instance, in its first state.
 ///
@@ -84,7 +89,7 @@ async fn resolve(call: &Call, create: &Create, namespace: &str) -> Result<Resolv
         .iter()
         .map(|disk| DiskBase { base: disk.base_reference().unwrap_or_default().to_owned() })
         .collect();
-    let table_urls = table_urls(call, &bases).await;
+    let table_urls = table_urls(call, &bases).await?;
     let request = ResolveDiskBasesRequest {
         context: None,
         caller: call.wire(),
@@ -97,28 +102,38 @@ async fn resolve(call: &Call, create: &Create, namespace: &str) -> Result<Resolv
 }
 
 /// What this node's image table says about short names.
-async fn table_urls(call: &Call, bases: &[DiskBase]) -> Vec<String> {
+///
+/// # Errors
+/// It cannot be read. What a name stands for is not known then: another meaning of it would boot another image.
+async fn table_urls(call: &Call, bases: &[DiskBase]) -> Result<Vec<String>, ApiError> {
     let is_short = |base: &str| !base.is_empty() && !base.contains('/') && !base.starts_with("label:");
     if !bases.iter().any(|base| is_short(&base.base)) {
-        return vec![String::new(); bases.len()];
+        return Ok(vec![String::new(); bases.len()]);
     }
     let (path, mirror) =
         (call.api.daemon.config.image_table.clone(), call.cluster().image_download_url.clone());
     let names: Vec<String> = bases.iter().map(|base| base.base.clone()).collect();
-    let look_up = move || -> Vec<String> {
-        let table = ImageTable::load(&path, &mirror).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the image table cannot be read: the built-in names hold");
-            ImageTable::built_in(&mirror)
-        });
+    let look_up = move || -> Result<Vec<String>, TableError> {
+        let table = ImageTable::load(&path, &mirror)?;
         let url = |name: &String| {
             let short = name.strip_prefix("image:").unwrap_or(name);
             let found = is_short(name).then(|| table.resolve(short)).flatten();
             found.map(|image| image.url).unwrap_or_default()
         };
-        names.iter().map(url).collect()
+        Ok(names.iter().map(url).collect())
     };
     // A small file, but a file.
-    tokio::task::spawn_blocking(look_up).await.unwrap_or_else(|_| vec![String::new(); bases.len()])
+    match tokio::task::spawn_blocking(look_up).await {
+        Ok(Ok(urls)) => Ok(urls),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "names of images mean nothing until the image table is repaired");
+            Err(ApiError::unavailable(NO_TABLE, NO_TABLE_RETRY_SECONDS))
+        }
+        Err(error) => {
+            tracing::error!(%error, "looking up names of images failed");
+            Err(ApiError::internal())
+        }
+    }
 }
 
 fn charge(call: &Call, create: &Create, bases: &ResolveDiskBasesReply) -> Amounts {

@@ -101,6 +101,11 @@ pub(super) async fn state(db: &TestDatabase, id: OperationId) -> String {
     query.value(&mut db.conn().await).await.unwrap().unwrap()
 }
 
+pub(super) async fn number(db: &TestDatabase, query: &str) -> u64 {
+    let query = format!("SELECT CAST(({query}) AS UNSIGNED) AS value");
+    sql(query).value(&mut db.conn().await).await.unwrap().unwrap_or(0)
+}
+
 pub(super) async fn update(db: &TestDatabase, statement: &str) {
     sql(statement).run(&mut db.conn().await).await.unwrap();
 }
@@ -341,10 +346,19 @@ async fn deferring_is_no_failed_delivery_and_climbs_the_ladder() {
     for expected in [100, 200, 400, 800, 1600, 3200] {
         let (_, token) = one(&db, &worker).await.unwrap();
         assert!(start(&db, id, token).await.unwrap());
+        let before: Option<String> =
+            sql("SELECT CAST(UTC_TIMESTAMP(6) AS CHAR) AS value").value(&mut db.conn().await).await.unwrap();
         let delay = act(&db, move |conn, _| Box::pin(operations::defer(conn, id, token, None, "busy")))
             .await
             .unwrap();
         assert_eq!(delay.as_millis(), expected);
+        let (due, micros) = (before.unwrap(), expected * 1000);
+        let late = format!(
+            "SELECT COUNT(*) FROM work_queue WHERE available_at >= TIMESTAMP('{due}') + INTERVAL {micros} MICROSECOND"
+        );
+        assert_eq!(number(&db, &late).await, 1, "its time is {expected} ms away");
+        // A busy machine lets that pass before the next line; an hour it does not.
+        update(&db, "UPDATE work_queue SET available_at = available_at + INTERVAL 1 HOUR").await;
         assert_eq!(one(&db, &worker).await, None, "not before its time");
         update(&db, "UPDATE work_queue SET available_at = UTC_TIMESTAMP(6)").await;
     }

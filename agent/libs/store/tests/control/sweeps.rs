@@ -5,18 +5,12 @@ use std::time::Duration;
 use diesel_async::SimpleAsyncConnection;
 use sf_model::{ArtifactId, InstanceId, NodeId, OperationId};
 use sf_store::operations::{self, EnqueueOperation, Kind};
-use sf_store::sql::sql;
 use sf_store::testing::{TestDatabase, settings};
 use sf_store::{TxContext, events};
 use uuid::Uuid;
 
 use super::events::{count, leader};
-use super::operations::{after, check_invariants, delete, enqueue, fail, fetch, reap, state, update};
-
-async fn number(db: &TestDatabase, query: &str) -> u64 {
-    let query = format!("SELECT CAST(({query}) AS UNSIGNED) AS value");
-    sql(query).value(&mut db.conn().await).await.unwrap().unwrap_or(0)
-}
+use super::operations::{after, check_invariants, delete, enqueue, fail, fetch, number, reap, state, update};
 
 /// Arguments as a newer release might write them.
 async fn of_tomorrow(db: &TestDatabase, id: OperationId) {

@@ -36,7 +36,7 @@ async fn drain(context: &DaemonContext, directory: &Path) -> Result<(), String> 
     drop(spool);
     drained?;
     // What was refused or set aside is for the operator to look at.
-    let admin = SpoolAdmin::find(directory).ok_or("the spool is gone")?;
+    let admin = SpoolAdmin::find(directory).map_err(|e| e.to_string())?.ok_or("the spool is gone")?;
     if admin.remove_if_empty().map_err(|e| e.to_string())? {
         tracing::info!(directory = %directory.display(), rows, "drained the spool of a daemon that is gone");
     }

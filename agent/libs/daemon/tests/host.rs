@@ -55,7 +55,7 @@ async fn each_daemon_of_a_process_has_a_spool_of_its_own() {
         // A daemon that is started again goes on with the same file.
         host.recorder(daemon).unwrap();
         let name = daemon.to_string();
-        let rows = SpoolAdmin::find(&config.spool_path.join(&name)).unwrap().inspect().unwrap().rows;
+        let rows = SpoolAdmin::find(&config.spool_path.join(&name)).unwrap().unwrap().inspect().unwrap().rows;
         assert_eq!(rows, 1, "{name}");
         let second = Spool::open(SpoolOptions::for_daemon(&config, &name));
         assert!(matches!(second, Err(SpoolError::Busy { .. })), "{name}");

@@ -59,7 +59,7 @@ async fn a_rejected_event_goes_to_quarantine_and_can_be_put_back() {
     record(&line, numbered(10)).await;
     until("the spool is empty", || line.recorder.depth() == 0).await;
     assert_eq!(line.tier.messages().len(), 9);
-    let admin = SpoolAdmin::find(line.directory.path()).unwrap();
+    let admin = SpoolAdmin::find(line.directory.path()).unwrap().unwrap();
     let quarantine = admin.quarantine(10).unwrap();
     assert_eq!((quarantine.len(), quarantine[0].reason.as_str()), (1, "bad-uuid"));
     assert_eq!(quarantine[0].row.event.as_ref().unwrap().message, "m3");
@@ -77,7 +77,7 @@ async fn one_malformed_event_does_not_block_the_line() {
     until("the spool is empty", || line.recorder.depth() == 0).await;
     let expected: Vec<String> = numbered(100).into_iter().filter(|m| m != "m42").collect();
     assert_eq!(line.tier.messages(), expected);
-    let admin = SpoolAdmin::find(line.directory.path()).unwrap();
+    let admin = SpoolAdmin::find(line.directory.path()).unwrap().unwrap();
     assert!(admin.quarantine(10).unwrap()[0].reason.starts_with("refused"));
     assert_eq!(admin.discard(None).unwrap(), 1);
 }

@@ -32,7 +32,7 @@ fn sqlite(directory: &Path) -> rusqlite::Connection {
 }
 
 fn spooled(directory: &Path) -> Vec<sf_protos::events::Event> {
-    let rows = SpoolAdmin::find(directory).unwrap().waiting(1_000_000).unwrap();
+    let rows = SpoolAdmin::find(directory).unwrap().unwrap().waiting(1_000_000).unwrap();
     rows.into_iter().map(|row| row.event.unwrap()).collect()
 }
 
@@ -190,7 +190,7 @@ async fn damaged_files_are_set_aside_and_salvaged() {
 
         let (_spool, recorder) = reopen(dir.path()).await;
         assert_eq!(recorder.record(plain("goes on")).await, Recorded::Stored, "{name}");
-        let admin = SpoolAdmin::find(dir.path()).unwrap();
+        let admin = SpoolAdmin::find(dir.path()).unwrap().unwrap();
         let damaged = admin.inspect().unwrap().damaged;
         assert_eq!(damaged.len(), 1, "{name}");
         if let Ok(salvaged) = admin.salvage(&damaged[0]) {
@@ -212,7 +212,13 @@ async fn a_file_that_breaks_while_in_use_is_replaced() {
     // Cached pages may hide the damage for some records; sooner or later it is met, and recording goes on after it.
     for _ in 0..200 {
         recorder.record(plain("after")).await;
-        if !SpoolAdmin::find(dir.path()).unwrap().inspect().map(|i| i.damaged).unwrap_or_default().is_empty()
+        if !SpoolAdmin::find(dir.path())
+            .unwrap()
+            .unwrap()
+            .inspect()
+            .map(|i| i.damaged)
+            .unwrap_or_default()
+            .is_empty()
         {
             break;
         }
@@ -284,6 +290,15 @@ async fn child_records_until_killed() {
     for task in tasks.collect::<Vec<_>>() {
         let _ = task.await;
     }
+}
+
+#[test]
+fn a_directory_that_cannot_be_looked_into_is_no_absent_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(SpoolAdmin::find(dir.path()).unwrap().is_none());
+    assert!(SpoolAdmin::find(&dir.path().join("absent")).unwrap().is_none());
+    // Longer than a name may be: nobody, root neither, can look there.
+    assert!(SpoolAdmin::find(&dir.path().join("x".repeat(300))).is_err());
 }
 
 /// A spool that another handle of this process may still be closing.

@@ -1,8 +1,9 @@
 //! Event spools of this node: local files, no other machine (but for `drain`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use sf_config::NodeConfig;
@@ -100,13 +101,12 @@ pub(crate) fn execute(command: SpoolCommand, config: &NodeConfig) -> Result<Answ
 }
 
 fn status(config: &NodeConfig) -> Result<Answer, Failure> {
-    let entries = std::fs::read_dir(&config.spool_path).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
+    let names = names(&config.spool_path)
+        .with_context(|| format!("the spools in {} cannot be listed", config.spool_path.display()))?;
     let mut values = Vec::new();
     let mut rows = Vec::new();
     for name in names {
-        let Some(admin) = SpoolAdmin::find(&config.spool_path.join(&name)) else { continue };
+        let Some(admin) = SpoolAdmin::find(&config.spool_path.join(&name))? else { continue };
         let state = admin.inspect()?;
         let aside = state.damaged.len() + state.newer.len();
         let holder = state.holder.clone().unwrap_or_else(|| "nobody".to_owned());
@@ -121,6 +121,22 @@ fn status(config: &NodeConfig) -> Result<Answer, Failure> {
     }
     let header = ["daemon", "waiting", "bytes", "oldest", "quarantined", "set aside", "held by"];
     Ok(Answer::new(json!({ "spools": values }), table(&header, rows)))
+}
+
+/// Names in the directory of spools, sorted; none where no daemon has made it yet.
+fn names(directory: &Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    match std::fs::read_dir(directory) {
+        Ok(entries) => {
+            for entry in entries {
+                names.push(entry?.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn list(admin: &SpoolAdmin, quarantine: bool) -> Result<Answer, Failure> {
@@ -170,9 +186,9 @@ fn value(row: &StoredRow) -> Value {
     Value::Object(fields.collect())
 }
 
-fn salvage(file: &std::path::Path) -> Result<Answer, Failure> {
-    let directory = file.parent().unwrap_or(std::path::Path::new("."));
-    let admin = SpoolAdmin::find(directory)
+fn salvage(file: &Path) -> Result<Answer, Failure> {
+    let directory = file.parent().unwrap_or(Path::new("."));
+    let admin = SpoolAdmin::find(directory)?
         .ok_or_else(|| refuse(format!("{} is not in the directory of a spool", file.display())))?;
     let found = admin.salvage(file)?;
     let text = format!("{} events taken back, {} rows unreadable", found.rows, found.undecodable);
@@ -183,7 +199,7 @@ fn salvage(file: &std::path::Path) -> Result<Answer, Failure> {
 fn drain(config: &NodeConfig, daemon: &str) -> Result<Answer, Failure> {
     let daemon = daemon.strip_prefix("sf-").unwrap_or(daemon);
     // Removing a spool that is gone already is done.
-    let Some(admin) = SpoolAdmin::find(&config.spool_path.join(daemon)) else {
+    let Some(admin) = SpoolAdmin::find(&config.spool_path.join(daemon))? else {
         return Ok(Answer::new(json!({ "delivered": 0, "removed": false }), "there is no spool"));
     };
     let delivered = run::runtime()?.block_on(empty(config, daemon))?;
@@ -214,7 +230,7 @@ async fn empty(config: &NodeConfig, daemon: &str) -> Result<u64, Failure> {
 
 fn find(config: &NodeConfig, daemon: &str) -> Result<SpoolAdmin, Failure> {
     let name = daemon.strip_prefix("sf-").unwrap_or(daemon);
-    SpoolAdmin::find(&config.spool_path.join(name))
+    SpoolAdmin::find(&config.spool_path.join(name))?
         .ok_or_else(|| refuse(format!("{daemon} has no spool on this node")))
 }
 

@@ -1,6 +1,7 @@
 //! What an operator can do with a spool, beside the running daemon or without it.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::Flock;
@@ -56,9 +57,17 @@ pub struct QuarantinedRow {
 }
 
 impl SpoolAdmin {
-    /// The spool in `directory`; `None` when there is none.
-    pub fn find(directory: &Path) -> Option<Self> {
-        directory.join(files::FILE).is_file().then(|| Self { directory: directory.to_owned() })
+    /// The spool in `directory`; `None` when there certainly is none.
+    ///
+    /// # Errors
+    /// The directory cannot be looked into.
+    pub fn find(directory: &Path) -> Result<Option<Self>, SpoolError> {
+        let file = directory.join(files::FILE);
+        match std::fs::metadata(&file) {
+            Ok(metadata) => Ok(metadata.is_file().then(|| Self { directory: directory.to_owned() })),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(SpoolError::io(file)(error)),
+        }
     }
 
     /// The state, read beside the daemon.
@@ -73,8 +82,8 @@ impl SpoolAdmin {
             bytes: files::disk_bytes(&self.directory),
             oldest: number("SELECT MIN(recorded_at) FROM spool")?,
             quarantined: number("SELECT COUNT(*) FROM quarantine")?.unwrap_or(0).unsigned_abs(),
-            damaged: files::set_aside_files(&self.directory, "damaged-"),
-            newer: files::set_aside_files(&self.directory, "v"),
+            damaged: files::set_aside_files(&self.directory, "damaged-")?,
+            newer: files::set_aside_files(&self.directory, "v")?,
             holder: match self.lock() {
                 Ok(_) => None,
                 Err(_) => files::holder(&self.directory).or_else(|| Some("unknown".to_owned())),
@@ -150,11 +159,11 @@ impl SpoolAdmin {
     /// Removes the directory if nothing waits in it and nobody uses it.
     ///
     /// # Errors
-    /// The daemon runs, or the directory cannot be removed.
+    /// The daemon runs, or the directory cannot be read or removed.
     pub fn remove_if_empty(&self) -> Result<bool, SpoolError> {
         let _lock = self.lock()?;
         let state = self.inspect_counts()?;
-        if state == (0, 0) && files::set_aside_files(&self.directory, "").is_empty() {
+        if state == (0, 0) && files::set_aside_files(&self.directory, "")?.is_empty() {
             std::fs::remove_dir_all(&self.directory).map_err(SpoolError::io(&self.directory))?;
             return Ok(true);
         }

@@ -70,7 +70,7 @@ pub(crate) fn set_aside(directory: &Path, suffix: &str) -> Result<PathBuf, Spool
 pub(crate) fn set_damaged_aside(directory: &Path) -> Result<PathBuf, SpoolError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
     let path = set_aside(directory, &format!("damaged-{now}"))?;
-    let mut damaged = set_aside_files(directory, "damaged-");
+    let mut damaged = set_aside_files(directory, "damaged-")?;
     damaged.sort();
     let surplus = damaged.len().saturating_sub(DAMAGED_KEPT);
     for old in damaged.into_iter().take(surplus) {
@@ -80,14 +80,23 @@ pub(crate) fn set_damaged_aside(directory: &Path) -> Result<PathBuf, SpoolError>
 }
 
 /// Files that were set aside under this kind of suffix.
-pub(crate) fn set_aside_files(directory: &Path, kind: &str) -> Vec<PathBuf> {
+///
+/// # Errors
+/// The directory cannot be listed.
+pub(crate) fn set_aside_files(directory: &Path, kind: &str) -> Result<Vec<PathBuf>, SpoolError> {
     let prefix = format!("{FILE}.{kind}");
     let matches = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with(&prefix) && !name.ends_with("-wal") && !name.ends_with("-shm")
     };
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(matches).collect()
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(SpoolError::io(directory))? {
+        let path = entry.map_err(SpoolError::io(directory))?.path();
+        if matches(&path) {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }
 
 /// Removes a database file with its companions.

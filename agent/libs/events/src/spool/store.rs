@@ -51,7 +51,7 @@ pub(crate) fn open(directory: &Path) -> Result<Opened, SpoolError> {
         Err(error) => return Err(error),
     };
     let spool_id = spool_id(&connection)?;
-    adopt(directory, &connection);
+    adopt(directory, &connection)?;
     let depth = count(&connection)?;
     Ok(Opened { connection, spool_id, depth, newer_set_aside })
 }
@@ -170,8 +170,8 @@ fn damage() -> SpoolError {
 }
 
 /// Takes back rows of files that an older build had set aside and this one can read.
-fn adopt(directory: &Path, connection: &Connection) {
-    for path in files::set_aside_files(directory, "v") {
+fn adopt(directory: &Path, connection: &Connection) -> Result<(), SpoolError> {
+    for path in files::set_aside_files(directory, "v")? {
         let version = path.to_string_lossy().rsplit_once(".v").and_then(|(_, v)| v.parse::<i64>().ok());
         if version.is_none_or(|v| v > SCHEMA_VERSION) {
             continue;
@@ -186,4 +186,5 @@ fn adopt(directory: &Path, connection: &Connection) {
             }
         }
     }
+    Ok(())
 }

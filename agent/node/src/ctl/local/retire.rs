@@ -52,9 +52,14 @@ pub(super) async fn execute(options: RetireOptions, sources: &Sources) -> Result
     let all: Vec<DaemonName> = UNITS.iter().map(|unit| unit.name).collect();
     let with_unit =
         retire::leaving(directory, &all, &options.keep.0).context("the units cannot be listed")?;
-    let others = all.iter().filter(|daemon| !options.keep.0.contains(daemon));
-    let has_spool = |daemon: &DaemonName| node.as_ref().is_some_and(|node| spool_of(node, *daemon).is_some());
-    let with_spool: Vec<DaemonName> = others.copied().filter(has_spool).collect();
+    let mut with_spool = Vec::new();
+    for daemon in all.iter().copied().filter(|daemon| !options.keep.0.contains(daemon)) {
+        if let Some(node) = &node
+            && has_spool(node, daemon)?
+        {
+            with_spool.push(daemon);
+        }
+    }
     let mut retired = Vec::new();
     if !with_unit.is_empty() && !options.check {
         let services = Systemd::connect().await?;
@@ -90,8 +95,8 @@ pub(super) async fn execute(options: RetireOptions, sources: &Sources) -> Result
     }
 }
 
-fn spool_of(node: &NodeConfig, daemon: DaemonName) -> Option<SpoolAdmin> {
-    SpoolAdmin::find(&node.spool_path.join(daemon.to_string()))
+fn has_spool(node: &NodeConfig, daemon: DaemonName) -> Result<bool, Failure> {
+    Ok(SpoolAdmin::find(&node.spool_path.join(daemon.to_string()))?.is_some())
 }
 
 fn answer(retired: &[Retired]) -> Answer {

@@ -48,7 +48,7 @@ impl Server {
                 Err(error) => {
                     // Errors of earlier sends come back here; the socket itself stays usable.
                     tracing::debug!(network = %self.network, %error, "DHCP receive");
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(super::ERROR_PAUSE).await;
                     continue;
                 }
             };

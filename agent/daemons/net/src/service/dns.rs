@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 
+use super::ERROR_PAUSE;
 use super::forward::Forwarder;
 
 /// Queries of one source in a second.
@@ -20,7 +21,7 @@ const PER_SOURCE: u32 = 200;
 const PER_NETWORK: u32 = 20_000;
 /// Streams open at a time.
 const MAX_STREAMS: usize = 64;
-/// How long a stream may be silent.
+/// How long a stream may be silent, and how long it may leave an answer unread.
 const STREAM_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The server. Cheap to clone.
@@ -44,7 +45,7 @@ impl Server {
         let mut buffer = vec![0; 4_096];
         loop {
             let Ok((length, client)) = socket.recv_from(&mut buffer).await else {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(ERROR_PAUSE).await;
                 continue;
             };
             if !self.admits(client) {
@@ -75,7 +76,7 @@ impl Server {
         let places = Arc::new(Semaphore::new(MAX_STREAMS));
         loop {
             let Ok((stream, client)) = listener.accept().await else {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(ERROR_PAUSE).await;
                 continue;
             };
             let Ok(place) = places.clone().try_acquire_owned() else { continue };
@@ -105,7 +106,7 @@ impl Server {
                 Decision::Forward => self.forward(&query, false).await,
             };
             let Some(answer) = answer else { return Ok(()) };
-            write_message(&mut stream, &answer).await?;
+            tokio::time::timeout(STREAM_PATIENCE, write_message(&mut stream, &answer)).await??;
         }
     }
 

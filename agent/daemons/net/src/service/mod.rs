@@ -12,6 +12,7 @@ use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -26,6 +27,9 @@ use tokio::task::JoinSet;
 
 use crate::error::NetError;
 use crate::privexec::Privexec;
+
+/// What an error of a socket is given to pass: without memory or descriptors, say, every call fails at once.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// The services of all networks. Cheap to clone.
 #[derive(Clone)]

@@ -11,7 +11,7 @@ use crate::election::Progress;
 use crate::gauges;
 use crate::lease::Lease;
 use crate::readings::Board;
-use crate::tasks::{Outcome, TASKS, Task, TaskContext};
+use crate::tasks::{Outcome, SHOWN_BY_LEADER, TASKS, Task, TaskContext};
 
 /// Tasks running at once.
 const WORKERS: usize = 2;
@@ -26,7 +26,22 @@ const AFTER_ERROR: Duration = Duration::from_secs(2);
 pub(crate) async fn run(context: DaemonContext, lease: Lease, board: Board, progress: Progress) {
     let task = TaskContext { daemon: context, lease, board };
     let workers = (0..WORKERS).map(|_| worker(&task, &progress));
-    futures::future::join_all(workers).await;
+    futures::join!(look_first(&task), futures::future::join_all(workers));
+}
+
+/// What the leader before showed went with its leadership, and its next turn may be a day away.
+async fn look_first(leader: &TaskContext) {
+    for task in TASKS.iter().filter(|task| SHOWN_BY_LEADER.contains(&task.name)) {
+        tokio::select! {
+            looked = (task.run)(leader.clone()) => {
+                if let Err(error) = looked {
+                    tracing::warn!(task = task.name, %error, "nothing is shown before its next turn");
+                }
+            }
+            () = leader.lease.lost() => return,
+            () = leader.daemon.shutdown.requested() => return,
+        }
+    }
 }
 
 async fn worker(leader: &TaskContext, progress: &Progress) {

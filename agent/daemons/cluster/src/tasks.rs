@@ -88,6 +88,9 @@ pub static TASKS: &[Task] = &[
     Task { name: "check-invariants", period_seconds: 86_400, run: |t| Box::pin(check_invariants(t)) },
 ];
 
+/// Tasks that only look, for what their leader alone shows: a new leader has to look itself.
+pub(crate) const SHOWN_BY_LEADER: [&str; 1] = ["check-invariants"];
+
 impl TaskContext {
     fn context(&self) -> Option<MutationContext> {
         Some(self.lease.sign(self.daemon.gateway.mutation()))

@@ -7,6 +7,7 @@ use sf_daemon::DaemonContext;
 use sf_events::event;
 use sf_model::ObjectType;
 use sf_model::event::EventType;
+use sf_netstate::render::host::{FOREIGN_FILTER_UNKNOWN, FOREIGN_FORWARD_DROP};
 
 /// The conditions that stand.
 #[derive(Default)]
@@ -20,8 +21,15 @@ impl Conditions {
     /// Takes the conditions found now and tells what changed. The cluster is told until it has heard: it places nothing
     /// here that the node would refuse.
     pub(crate) async fn update(&self, context: &DaemonContext, found: &[String]) {
-        let found: BTreeSet<String> = found.iter().cloned().collect();
-        let before = std::mem::replace(&mut *self.standing.lock(), found.clone());
+        let mut found: BTreeSet<String> = found.iter().cloned().collect();
+        let before = {
+            let mut standing = self.standing.lock();
+            if found.contains(FOREIGN_FILTER_UNKNOWN) && standing.contains(FOREIGN_FORWARD_DROP) {
+                // Nothing says that it ended.
+                found.insert(FOREIGN_FORWARD_DROP.to_owned());
+            }
+            std::mem::replace(&mut *standing, found.clone())
+        };
         for name in found.difference(&before) {
             tracing::warn!(condition = name, "a condition of this node's network appeared");
             tell(context, name, 1.0, "network condition appeared");

@@ -73,10 +73,16 @@ impl NetNode for Service {
         if address.parse::<Ipv4Addr>().is_err() {
             return Err(Status::invalid_argument(format!("{address:?} is not an IPv4 address")));
         }
-        let Some(_place) = self.pings.enter(&network_uuid) else {
+        let Some(place) = self.pings.enter(&network_uuid) else {
             return Err(Status::unavailable("too many pings are under way, please retry"));
         };
-        match self.state.privexec.ping(network_uuid, address).await {
+        let privexec = self.state.privexec.clone();
+        // The conversation with the helper goes on when nobody waits for it any more, and keeps its place as long.
+        let asking = tokio::spawn(async move {
+            let _place = place;
+            privexec.ping(network_uuid, address).await
+        });
+        match asking.await.map_err(|error| Status::internal(error.to_string()))? {
             Ok(reply) => {
                 let (stdout_lines, stderr_lines) = (reply.stdout_lines, reply.stderr_lines);
                 Ok(Response::new(PingReply { stdout_lines, stderr_lines }))

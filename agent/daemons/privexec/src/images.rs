@@ -71,7 +71,9 @@ pub(crate) async fn convert(
     let directory = context.root.directory();
     let target = directory.create(&name).doing("make the converted file")?;
     let converted = async {
-        let limits = (request.virtual_size, request.output_limit);
+        // Proto3 knows no absent number: a caller of the release before sends none.
+        let output_limit = if request.output_limit == 0 { u64::MAX } else { request.output_limit };
+        let limits = (request.virtual_size, output_limit);
         run_convert(context, &source, format, &target, limits).await?;
         fchown(target.as_fd(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
             .doing("hand the file over")?;

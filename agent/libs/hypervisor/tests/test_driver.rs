@@ -104,6 +104,21 @@ async fn a_domain_lives_and_its_events_arrive_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guest_whose_definition_was_taken_away_is_still_known() {
+    let libvirt = connect().await;
+    let identity = identity();
+    let instance = identity.instance;
+    libvirt.define(instance, &document(&identity)).await.unwrap();
+    libvirt.start(instance).await.unwrap();
+    libvirt.undefine(instance).await.unwrap();
+    let found = libvirt.lookup(instance).await.unwrap().unwrap();
+    assert_eq!((found.active, found.identity, found.defined_spec), (true, Some(identity), None));
+    assert!(libvirt.list().await.unwrap().iter().any(|domain| domain.instance == instance));
+    libvirt.destroy(instance).await.unwrap();
+    assert_eq!(libvirt.lookup(instance).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn domains_of_others_are_invisible_and_bad_documents_refused() {
     let libvirt = connect().await;
     // The driver comes with a domain called "test".

@@ -182,6 +182,10 @@ async fn files_missing(worker: &Worker, instance: InstanceId) -> Result<(), Stop
     guard::placed_here(worker, &plan, None, &[InstanceState::Created])?;
     let unreadable = |error: std::io::Error| Stop::Defer { reason: error.to_string(), delay: None };
     let back = super::is_there(&worker.layout.instance_dir(instance)).map_err(unreadable)?;
+    // The store may have been taken away since the pass began; then nothing is known of what is in it.
+    if !super::is_there(&worker.layout.instances()).map_err(unreadable)? {
+        return Err(Stop::Defer { reason: "the store is not there".to_owned(), delay: None });
+    }
     if back || worker.host()?.hypervisor.lookup(instance).await?.is_some_and(|domain| domain.active) {
         return Ok(());
     }

@@ -115,7 +115,13 @@ async fn pass(worker: &Arc<Worker>, full: bool) -> Result<(), PassError> {
             tracing::error!(%instance, "the instance's record is not usable and is left alone");
             continue;
         };
-        let directory = is_there(&worker.layout.instance_dir(*instance))?;
+        let directory = match is_there(&worker.layout.instance_dir(*instance)) {
+            Ok(directory) => directory,
+            Err(error) => {
+                tracing::error!(%instance, %error, "the instance's directory cannot be looked at: it is left alone");
+                continue;
+            }
+        };
         let disk = Disk { store: store_present, directory };
         let seen = found.as_ref().map(|domain| Found::of(domain, Some(cluster)));
         let action = decide(&known, seen.as_ref(), disk, full);

@@ -5,29 +5,22 @@
 mod counters;
 mod cpu;
 mod disks;
+mod guests;
 mod memory;
 mod patient;
 mod processes;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sf_config::NodeConfig;
-use sf_hypervisor::Hypervisor;
-use sf_hypervisor::domain::Accelerator;
 use sf_hypervisor::libvirt::Libvirt;
 use sf_protos::nodes::{NodeMetrics, ProcessMetric};
 
 use counters::Counters;
 use disks::Disks;
+use guests::Guests;
 use processes::ProcessTimes;
-
-/// Time for libvirt to answer. One that has just started looks at its emulators first, and what the node can hold must not
-/// wait for that.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Limit of libvirt for a guest when it cannot be asked.
-const UNKNOWN_MAX_VCPUS: u32 = 255;
 
 /// One reading.
 pub(crate) struct Sample {
@@ -63,7 +56,7 @@ impl Sample {
 /// Takes readings and remembers counters between them.
 pub(crate) struct Sampler {
     config: Arc<NodeConfig>,
-    hypervisor: Option<Arc<Libvirt>>,
+    guests: Option<Guests>,
     disks: Disks,
     counters: Counters,
     processes: ProcessTimes,
@@ -74,7 +67,7 @@ impl Sampler {
         Self {
             disks: Disks::new(&config),
             config,
-            hypervisor,
+            guests: hypervisor.map(Guests::new),
             counters: Counters::default(),
             processes: ProcessTimes::default(),
         }
@@ -94,29 +87,11 @@ impl Sampler {
         collector("memory", memory::collect(&self.config, &mut sample));
         collector("disks", self.disks.collect(&mut sample).await);
         collector("counters", self.counters.collect(&mut sample));
-        let asked = tokio::time::timeout(PATIENCE, self.ask_hypervisor(&mut sample)).await;
-        collector("hypervisor", asked.unwrap_or_else(|_| Err("libvirt did not answer in time".to_owned())));
+        if let Some(guests) = &mut self.guests {
+            collector("hypervisor", guests.collect(&mut sample).await);
+        }
         collector("processes", self.processes.collect(&mut sample));
         sample
-    }
-
-    async fn ask_hypervisor(&self, sample: &mut Sample) -> Result<(), String> {
-        let Some(hypervisor) = &self.hypervisor else { return Ok(()) };
-        sample.typed.cpu_max_per_instance = UNKNOWN_MAX_VCPUS;
-        let domains = hypervisor.list().await.map_err(|error| error.to_string())?;
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        sample.typed.instances_total = count(domains.len());
-        sample.typed.instances_active = count(domains.iter().filter(|domain| domain.active).count());
-        sample.put("instances_total", sample.typed.instances_total);
-        sample.put("instances_active", sample.typed.instances_active);
-        let capabilities =
-            hypervisor.capabilities(Accelerator::Qemu).await.map_err(|error| error.to_string())?;
-        let most = capabilities.machines.values().map(|machine| machine.max_vcpus).min();
-        if let Some(most) = most.filter(|most| *most > 0) {
-            sample.typed.cpu_max_per_instance = most;
-        }
-        sample.put("cpu_max_per_instance", sample.typed.cpu_max_per_instance);
-        Ok(())
     }
 }
 

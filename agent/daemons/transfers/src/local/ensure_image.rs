@@ -31,6 +31,8 @@ pub(crate) struct Ensured {
     pub(crate) cached: bool,
 }
 
+/// Room is promised for this many times the size of an image: what honest ones become.
+const PROMISE: u64 = 4;
 /// An image may grow to this many times its size when it is made a disk base. Real ones do not; a small file that names one
 /// piece of itself a million times would fill the store.
 const GROWTH: u64 = 16;
@@ -127,11 +129,12 @@ impl Service {
         size: u64,
     ) -> Result<Cached, WorkError> {
         // A boot may use half of what other writers must leave alone.
-        let needed = expected(size).min(virtual_size);
+        let needed = size.saturating_mul(PROMISE).min(virtual_size);
+        let limit = expected(size).min(virtual_size);
         let _promise = self.ledger.promise(self.store.root(), self.reservation() / 2, needed)?;
         let started = Instant::now();
         self.tell(blob, instance, "transcode started").await;
-        let converted = self.run_conversion(blob, format, virtual_size, needed).await;
+        let converted = self.run_conversion(blob, format, virtual_size, limit).await;
         let result = if converted.is_ok() { "ok" } else { "error" };
         metrics::counter!("transcode_total", "result" => result).increment(1);
         metrics::histogram!("transcode_seconds").record(seconds_since(started));

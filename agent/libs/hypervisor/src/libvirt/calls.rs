@@ -108,7 +108,11 @@ fn summary(domain: &Domain, instance: InstanceId) -> Result<DomainSummary, Error
             Err(error) => Err(error),
         }
     };
-    let defined = metadata(sys::VIR_DOMAIN_AFFECT_CONFIG)?;
+    let defined = match metadata(sys::VIR_DOMAIN_AFFECT_CONFIG) {
+        // It runs, and somebody took its definition away: it has none to read.
+        Err(error) if error.code() == ErrorNumber::OperationInvalid => None,
+        defined => defined?,
+    };
     let defined_spec = defined.as_ref().map(|identity| identity.spec.clone());
     let io_error =
         number == sys::VIR_DOMAIN_PAUSED && u32::try_from(reason) == Ok(sys::VIR_DOMAIN_PAUSED_IOERROR);

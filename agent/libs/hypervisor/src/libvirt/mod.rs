@@ -43,11 +43,24 @@ pub struct LibvirtConfig {
     pub emulated: bool,
 }
 
-/// The version of the libvirt at an address, asked over a connection of its own. Blocks until it answers.
+/// What a libvirt that is well needs to answer [`version`], many times over: it may look at its emulators first.
+const VERSION_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The version of the libvirt at an address, asked over a connection of its own. Blocks until it answers, a minute at most:
+/// a connection that systemd holds open for a libvirt which does not run is never refused.
 ///
 /// # Errors
-/// What libvirt says of why it does not answer.
+/// What libvirt says of why it does not answer, or that it says nothing.
 pub fn version(uri: &str) -> Result<String, String> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let uri = uri.to_owned();
+    // A call of the library cannot be ended: one that hangs stays behind in its thread.
+    std::thread::spawn(move || tell.send(ask_version(&uri)));
+    let silent = |_| format!("it did not answer within {} s", VERSION_PATIENCE.as_secs());
+    told.recv_timeout(VERSION_PATIENCE).map_err(silent)?
+}
+
+fn ask_version(uri: &str) -> Result<String, String> {
     // Otherwise libvirt writes what is returned here to standard error as well.
     virt::error::clear_error_callback();
     let said = |error: virt::error::Error| error.message().to_owned();

@@ -42,6 +42,10 @@ pub struct Host {
 
 /// MTU of an egress bridge without an outside interface.
 const DEFAULT_MTU: u32 = 1_500;
+/// The condition that a chain of another program drops what is forwarded.
+pub const FOREIGN_FORWARD_DROP: &str = "foreign_forward_drop";
+/// The condition that nobody can tell whether one does.
+pub const FOREIGN_FILTER_UNKNOWN: &str = "foreign_filter_unknown";
 
 impl Host {
     /// The node's own mesh address.
@@ -91,7 +95,7 @@ pub fn render_host(root: &mut Sockets, intent: &HostIntent) -> Result<Host, NetE
     if converge(&mut root.nft, &port_table::spec(), None)? {
         host.changes.push(("replace", "nft", "table sf_port".into()));
     }
-    host.conditions.extend(conditions(root)?);
+    host.conditions.extend(conditions(root));
     Ok(host)
 }
 
@@ -290,15 +294,21 @@ fn converge(socket: &mut NftSocket, spec: &TableSpec, elements: Option<Elements>
     Ok(changed)
 }
 
-/// Circumstances outside our tables that break networking silently.
-fn conditions(root: &mut Sockets) -> Result<Vec<&'static str>, NetError> {
+/// Circumstances outside our tables that break networking silently. They are told, not mended: where they cannot be read,
+/// because somebody else keeps changing his filters, the host is rendered all the same.
+fn conditions(root: &mut Sockets) -> Vec<&'static str> {
     let mut found = Vec::new();
-    if !observe::foreign_forward_drops(&mut root.nft)?.is_empty() {
-        found.push("foreign_forward_drop");
+    match observe::foreign_forward_drops(&mut root.nft) {
+        Ok(drops) if drops.is_empty() => {}
+        Ok(_) => found.push(FOREIGN_FORWARD_DROP),
+        Err(error) => {
+            tracing::warn!(%error, "the filters of other programs cannot be read");
+            found.push(FOREIGN_FILTER_UNKNOWN);
+        }
     }
     let bridged = std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").unwrap_or_default();
     if bridged.trim() == "1" {
         found.push("bridge_netfilter_enabled");
     }
-    Ok(found)
+    found
 }

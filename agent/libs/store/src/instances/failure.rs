@@ -55,7 +55,8 @@ pub async fn on_operation_failed(
 
 /// Locks the instances that the bad end of this operation may change, its own and those of what requires it. To be called
 /// before the operation itself is locked: instances come first in the lock order, and a delete takes both in that order.
-/// Neither an operation's instance nor its edges ever change, so they are read without a lock.
+/// Neither an operation's instance nor its edges ever change, so they are read without a lock. Ends in a sweep of many
+/// operations do not call it: one of them may lose a deadlock to a delete, and the sweep is done again.
 ///
 /// # Errors
 /// Those of the database.

@@ -95,7 +95,7 @@ pub(super) async fn requeue(conn: &mut Conn, ctx: &TxContext, row: &Held) -> Sto
         return Ok(false);
     }
     // The header first: the lock order. It does not take its coalescing slot back.
-    sql("UPDATE cluster_operations SET state = 'queued', state_changed_at = UTC_TIMESTAMP(6), \
+    sql("UPDATE cluster_operations SET state = 'queued', state_message = NULL, state_changed_at = UTC_TIMESTAMP(6), \
          row_version = row_version + 1 WHERE uuid = ? AND state = 'executing'")
     .bind(row.operation_uuid)
     .run(conn)

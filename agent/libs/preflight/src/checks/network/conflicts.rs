@@ -44,7 +44,8 @@ fn legacy_forward_drop(subject: &Subject) -> Option<Finding> {
     if !tables.lines().any(|table| table == "filter") {
         return None;
     }
-    match subject.system.output("iptables-legacy", &["--list-rules", "FORWARD"]) {
+    // All chains: a rule of the operator is where the owner of the policy wants it, for Docker in DOCKER-USER.
+    match subject.system.output("iptables-legacy", &["--list-rules"]) {
         Ok(rules) if rules.contains("-P FORWARD DROP") && !rules.contains("egr-br-") => {
             Some(drops(subject, "FORWARD of iptables-legacy"))
         }
@@ -153,7 +154,8 @@ mod tests {
         };
         assert_eq!(conflicts(&with(Some("-P FORWARD DROP\n")))[0].level, Level::Fail);
         assert_eq!(conflicts(&with(Some("-P FORWARD ACCEPT\n")))[0].level, Level::Pass);
-        let decided = "-P FORWARD DROP\n-A FORWARD -i egr-br-+ -j ACCEPT\n";
+        let decided = "-P INPUT ACCEPT\n-P FORWARD DROP\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER\n\
+            -A DOCKER-USER -i egr-br-+ -j ACCEPT\n-A DOCKER-USER -o egr-br-+ -j ACCEPT\n";
         assert_eq!(conflicts(&with(Some(decided)))[0].level, Level::Pass);
         assert_eq!(conflicts(&with(None))[0].level, Level::Skip, "the program is missing");
     }

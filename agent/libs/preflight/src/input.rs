@@ -57,6 +57,8 @@ pub struct Settings {
     pub allow_unsupported_os: bool,
     /// The packages of guests are yet to be installed: what only they could tell is skipped.
     pub packages_pending: bool,
+    /// A host of the database tier takes part in the same run: its gateway comes up before this host needs it.
+    pub tier_in_run: bool,
     /// MTU that the mesh device must carry.
     pub min_mesh_mtu: u32,
     /// Block of floating addresses.
@@ -80,6 +82,7 @@ impl Default for Settings {
             allow_unsafe_storage: false,
             allow_unsupported_os: false,
             packages_pending: false,
+            tier_in_run: false,
             min_mesh_mtu: 1500,
             floating_network: None,
             zone: None,

@@ -48,11 +48,17 @@ pub(in crate::checks) fn gateways(subject: &Subject) -> Vec<Finding> {
     let reached = gateways.len() - problems.len();
     let found = if reached > 0 {
         Finding::pass(format!("{reached} of {} gateways accept connections", gateways.len()))
+    } else if has_joined(subject) && subject.input.settings.tier_in_run {
+        // After a restore, or a start of everything, the run itself is what brings the tier back.
+        Finding::warn(problems.join("; "))
+            .want("at least one gateway")
+            .why("this host is in a cluster; the database tier comes up later in this run")
+            .fix("nothing, unless the run ends without a gateway: then start sf-database there, or open the port between the hosts")
     } else if has_joined(subject) {
         Finding::fail(problems.join("; "))
             .want("at least one gateway")
-            .why("this host is in a cluster, and its daemons wait for the database tier")
-            .fix("start sf-database there, or open the port between the hosts; when this very run is to bring the tier back, sf_preflight_ignore: [PF-GW]")
+            .why("this host is in a cluster, and its daemons wait for the database tier, which is not in this run")
+            .fix("start sf-database there, open the port between the hosts, or run for a host of the tier as well")
     } else {
         // On the first deployment the tier comes up later in the same run.
         Finding::skip(format!("no gateway accepts connections yet ({})", problems.join("; ")))
@@ -124,20 +130,25 @@ mod tests {
 
     #[test]
     fn only_a_host_that_has_joined_misses_its_gateways() {
-        let with = |joined: bool, errors: &[Option<&str>]| {
+        let judged = |joined: bool, tier_in_run: bool, errors: &[Option<&str>]| {
             let state = |error: &Option<&str>| GatewayState {
                 endpoint: "10.0.0.1:13005".into(),
                 error: error.map(str::to_owned),
             };
             let enabled = Path::new(WANTED).join("sf-resources.service");
-            let host = changed(|system| system.files.extend(joined.then(|| (enabled, String::new()))));
+            let mut host = changed(|system| system.files.extend(joined.then(|| (enabled, String::new()))));
+            host.input.settings.tier_in_run = tier_in_run;
             let gateway_states = errors.iter().map(state).collect();
             let cluster = ClusterFacts { gateways: gateway_states, ..ClusterFacts::default() };
             gateways(&Subject { cluster, ..host })[0].level
         };
+        let with = |joined: bool, errors: &[Option<&str>]| judged(joined, false, errors);
         assert_eq!(with(false, &[Some("refused")]), Level::Skip, "the tier comes up in the same run");
         assert_eq!(with(true, &[Some("refused"), Some("no answer")]), Level::Fail);
         assert_eq!(with(true, &[Some("refused"), None]), Level::Pass);
+        assert_eq!(judged(true, true, &[Some("refused")]), Level::Warn, "the run brings the tier back");
+        assert_eq!(judged(true, true, &[None]), Level::Pass);
+        assert_eq!(judged(false, true, &[Some("refused")]), Level::Skip);
     }
 
     #[test]

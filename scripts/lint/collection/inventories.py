@@ -41,16 +41,23 @@ def _case(given, case, place):
 
 def _empty_groups(place):
     """A playbook of the collection that has no host to work on says so, and how the group is named."""
+    nodes = "mine: {hosts: {sf-1: {ansible_connection: local}}"
+    inventories = {
+        "group_vars": f"{nodes}, vars: {{sf_group_all: mine}}}}\n",
+        # Seen by localhost as well, and not by the pattern of a play.
+        "the variables of all": f"all: {{vars: {{sf_group_all: mine}}}}\n{nodes}}}\n",
+    }
     with tempfile.TemporaryDirectory(prefix="sf-inventory-") as folder:
         inventory = Path(folder) / "inventory.yml"
-        inventory.write_text("mine: {hosts: {sf-1: {ansible_connection: local}}, vars: {sf_group_all: mine}}\n")
-        for playbook in sorted((place / "playbooks").glob("*.yml")):
-            said = tool(
-                "ansible-playbook", "-i", inventory, f"shakenfist.cloud.{playbook.stem}",
-                ANSIBLE_COLLECTIONS_PATH=str(place.parents[2]), ANSIBLE_LOCALHOST_WARNING="false",
-            )
-            if not any("--extra-vars sf_group_all=NAME" in line for line in said):
-                yield f"playbooks/{playbook.name}: ends well without a host"
+        for named_in, text in inventories.items():
+            inventory.write_text(text)
+            for playbook in sorted((place / "playbooks").glob("*.yml")):
+                said = tool(
+                    "ansible-playbook", "-i", inventory, f"shakenfist.cloud.{playbook.stem}",
+                    ANSIBLE_COLLECTIONS_PATH=str(place.parents[2]), ANSIBLE_LOCALHOST_WARNING="false",
+                )
+                if not any("--extra-vars sf_group_all=NAME" in line for line in said):
+                    yield f"playbooks/{playbook.name}: ends well without a host when {named_in} name the group"
 
 
 def _refusals(wanted, refusals):

@@ -99,4 +99,6 @@ pub struct ClusterFacts {
     pub name_holder: Option<String>,
     /// Identity of this node, once it has one.
     pub own_uuid: Option<String>,
+    /// Why it is not known whether this node has an identity: its file cannot be read or understood.
+    pub identity_problem: Option<String>,
 }

@@ -25,11 +25,11 @@ const DATABASE: Duration = Duration::from_secs(20);
 
 /// Asks whoever can be asked. What nobody answers stays unknown.
 pub(super) async fn gather(input: &Input) -> ClusterFacts {
-    let mut facts = ClusterFacts {
-        gateways: gateways(input).await,
-        own_uuid: NodeIdentity::known(&input.node).ok().flatten().map(|identity| identity.uuid.to_string()),
-        ..ClusterFacts::default()
-    };
+    let mut facts = ClusterFacts { gateways: gateways(input).await, ..ClusterFacts::default() };
+    match NodeIdentity::known(&input.node) {
+        Ok(identity) => facts.own_uuid = identity.map(|identity| identity.uuid.to_string()),
+        Err(error) => facts.identity_problem = Some(error.to_string()),
+    }
     if let Some(database) = &input.database {
         let asked = timeout(DATABASE, ask_database(input, database, &mut facts)).await;
         let late = || format!("MariaDB did not answer within {} s", DATABASE.as_secs());

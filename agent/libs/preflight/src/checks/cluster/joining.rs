@@ -21,6 +21,21 @@ pub(in crate::checks) fn version(subject: &Subject) -> Vec<Finding> {
 pub(in crate::checks) fn name(subject: &Subject) -> Vec<Finding> {
     let cluster = &subject.cluster;
     let name = &subject.input.node.node_name;
+    if let Some(problem) = &cluster.identity_problem {
+        // Whoever has the name may be this very node: nothing is advised that would take it out of the cluster.
+        let file = subject.input.node.storage_path.join("node_uuid");
+        let found = Finding::fail(format!("the identity file cannot be read: {problem}"))
+            .want("the identity that this node has in the cluster")
+            .why("without it nobody can tell whether the name is this node's own")
+            .fix(match &cluster.name_holder {
+                Some(holder) => format!(
+                    "restore {} from a backup; {name} is registered as {holder}, which belongs in it if that is this node",
+                    file.display()
+                ),
+                None => format!("restore {} from a backup, or make it readable", file.display()),
+            });
+        return vec![found];
+    }
     let found = match &cluster.name_holder {
         None if cluster.name_asked => Finding::pass(format!("{name} is free")),
         None => Finding::skip("no gateway of a cluster answered"),
@@ -68,6 +83,17 @@ mod tests {
         assert_eq!(name(&in_cluster(held("a", Some("a"))))[0].level, Level::Pass);
         assert_eq!(name(&in_cluster(held("a", Some("b"))))[0].level, Level::Fail);
         assert_eq!(name(&in_cluster(held("a", None)))[0].level, Level::Fail);
+        let damaged = |holder: Option<&str>| ClusterFacts {
+            name_asked: true,
+            name_holder: holder.map(str::to_owned),
+            identity_problem: Some("invalid length".into()),
+            ..ClusterFacts::default()
+        };
+        for holder in [Some("a"), None] {
+            let found = name(&in_cluster(damaged(holder))).remove(0);
+            assert_eq!(found.level, Level::Fail);
+            assert!(found.got.contains("invalid length") && !found.fix.contains("deregister"), "{found:?}");
+        }
         let asked = ClusterFacts { name_asked: true, ..ClusterFacts::default() };
         assert_eq!(name(&in_cluster(asked))[0].level, Level::Pass);
         let database_alone = ClusterFacts { release: Some("0.1".into()), ..ClusterFacts::default() };

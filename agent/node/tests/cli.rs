@@ -177,6 +177,11 @@ async fn a_spool_is_read_beside_its_daemon_and_not_drained() {
     spool.close().await;
     drop((recorder, spool));
     assert_eq!(ctl(dir.path(), &["spool", "drain", "cluster"]).status.code(), Some(4));
+    let retire = || object(&ctl(dir.path(), &["local", "retire", "--keep", "", "--check"]));
+    assert_eq!(retire()["changed"], true, "an event is to be delivered");
+    let file = dir.path().join("spool/cluster/eventlog.sqlite");
+    fs::write(file.with_extension("sqlite.damaged-1700000000"), "").unwrap();
+    assert_eq!(retire()["changed"], true, "the event still is");
     assert_eq!(ctl(dir.path(), &["spool", "show", "cluster", "99"]).status.code(), Some(3));
     assert_eq!(ctl(dir.path(), &["spool", "list", "nobody"]).status.code(), Some(3));
 }

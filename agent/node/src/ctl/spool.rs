@@ -210,12 +210,20 @@ fn drain(config: &NodeConfig, daemon: &str) -> Result<Answer, Failure> {
         .changed(delivered > 0 || removed))
 }
 
-/// Delivers what a stopped daemon left, and removes the spool when nothing else is in it.
-pub(super) async fn deliver(config: &NodeConfig, daemon: DaemonName) -> Result<(), Failure> {
+/// Delivers what a stopped daemon left, and removes the spool when nothing else is in it. Whether that changed anything:
+/// refused events and files set aside stay until somebody decides about them.
+pub(super) async fn deliver(config: &NodeConfig, daemon: DaemonName) -> Result<bool, Failure> {
     let name = daemon.to_string();
-    empty(config, &name).await?;
-    find(config, &name)?.remove_if_empty()?;
-    Ok(())
+    let delivered = empty(config, &name).await?;
+    let removed = find(config, &name)?.remove_if_empty()?;
+    Ok(delivered > 0 || removed)
+}
+
+/// Whether [`deliver`] would change anything, as far as it can be said without a gateway.
+pub(super) fn is_deliverable(config: &NodeConfig, daemon: DaemonName) -> Result<bool, Failure> {
+    let state = find(config, &daemon.to_string())?.inspect()?;
+    let stays = state.quarantined > 0 || !state.damaged.is_empty() || !state.newer.is_empty();
+    Ok(state.rows > 0 || !stays)
 }
 
 /// Delivers every event of a spool and says how many there were.

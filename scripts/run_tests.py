@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # What the last lines of a command may take to arrive after its end.
 GRACE_SECONDS = 10
-# A command that says nothing for so long hangs; a lint or a build of everything is quiet for half of it.
+# A command that says nothing for so long hangs. Builds name every crate, so that a long one is not taken for a hanging one.
 SILENCE_SECONDS = 900
 # What a hanging command gets to put away what it made, after it was asked to end.
 FAREWELL_SECONDS = 60
@@ -118,13 +118,21 @@ def wait(process, reader):
         except subprocess.TimeoutExpired:
             if reader.silence() >= SILENCE_SECONDS:
                 break
-    os.killpg(process.pid, signal.SIGINT)
+    signal_group(process, signal.SIGINT)
     try:
         process.wait(timeout=FAREWELL_SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        signal_group(process, signal.SIGKILL)
         process.wait()
     return None
+
+
+def signal_group(process, number):
+    """Signals a command and what it started, as far as that stayed in its session: there may be nobody left."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass
 
 
 def run(command, on_line=None, env=None):
@@ -132,7 +140,7 @@ def run(command, on_line=None, env=None):
 
     `on_line` sees every line first; a line for which it answers `False` is not shown.
     A command that hangs is ended and has failed. A process that a failed test left behind keeps the output open: it is
-    ended, and makes the command a failed one.
+    ended, and makes the command a failed one. One that went into a session of its own is out of reach; nobody waits for it.
     """
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
@@ -146,8 +154,8 @@ def run(command, on_line=None, env=None):
     reader.join(GRACE_SECONDS)
     if reader.is_alive():
         print(f"FAILED: {' '.join(command[:4])} ... ended and left processes behind", flush=True)
-        os.killpg(process.pid, signal.SIGKILL)
-        reader.join()
+        signal_group(process, signal.SIGKILL)
+        reader.join(GRACE_SECONDS)
         return status or 1
     return 1 if status is None else status
 
@@ -159,7 +167,7 @@ def have(program):
 def lint(totals):
     checks = {
         "formatting": ["cargo", "fmt", "--all", "--check"],
-        "clippy": ["cargo", "clippy", *EVERYTHING, "--quiet", "--", "-D", "warnings"],
+        "clippy": ["cargo", "clippy", *EVERYTHING, "--", "-D", "warnings"],
         "floors": ["python3", "scripts/lint/floors.py"],
         "rooms": ["python3", "scripts/lint/rooms.py"],
         "shell syntax": ["bash", "-c", "for f in scripts/*.sh .ci/run; do bash -n $f || exit 1; done"],
@@ -170,7 +178,7 @@ def lint(totals):
         totals.check(name, run(command, tail) == 0, tail.lines)
     if not have("cargo-deny"):
         print("installing cargo-deny", flush=True)
-        run(["cargo", "install", "--quiet", "--locked", "cargo-deny"])
+        run(["cargo", "install", "--locked", "cargo-deny"])
     if have("cargo-deny"):
         totals.check("licences and sources", run(["cargo", "deny", "check", "bans", "licenses", "sources"]) == 0)
     else:
@@ -228,7 +236,7 @@ def pytest(totals, env, *paths, kind="test"):
 
 def binary():
     """The agent as the Rust tests have built it: naming one test of its crate builds it with the same features again."""
-    build = ["cargo", "test", "--workspace", "--all-features", "--locked", "--quiet", "--no-run", "--test", "cli"]
+    build = ["cargo", "test", "--workspace", "--all-features", "--locked", "--no-run", "--test", "cli"]
     if run(build) != 0:
         raise SystemExit("building the agent failed; fix what cargo says above")
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "sf-node"

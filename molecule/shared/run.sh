@@ -16,12 +16,15 @@ need_root "running a scenario"
 
 suite=${SF_SUITE:-bookworm}
 mirror=${SF_DEBIAN_MIRROR:-http://deb.debian.org/debian}
-answer=0
-[ "$suite" = bookworm ] || wget --quiet --spider "$mirror/dists/$suite/Release" || answer=$?
-# 8: it answers, and has no such file. A mirror that does not answer says nothing about what it has.
-if [ "$answer" -eq 8 ]; then
-    echo "skipped: no mirror for $suite"
-    exit
+# Only 404 says that there is no such release. A mirror that does not answer, or refuses, says nothing about what it has.
+if [ "$suite" != bookworm ] && ! said=$(LC_ALL=C wget --spider --server-response --tries=3 --timeout=60 "$mirror/dists/$suite/Release" 2>&1); then
+    # The last of them: a mirror may send elsewhere first.
+    answer=$(sed -n 's|^ *HTTP/[0-9.]* \([0-9]*\).*|\1|p' <<<"$said" | tail -n 1)
+    if [ "$answer" = 404 ]; then
+        echo "skipped: no mirror for $suite"
+        exit
+    fi
+    fail "asking the mirror for $suite" "$mirror does not answer: ${answer:-$(tail -n 1 <<<"$said")}" "try again later, or set SF_DEBIAN_MIRROR"
 fi
 
 "$shared/docker.sh" start

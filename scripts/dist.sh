@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a release directory: the agent for this architecture, the collection as tarball, and SHA256SUMS of both.
 #
-#   [SF_BINARY=…] dist.sh [DIRECTORY]    DIRECTORY is dist/ of this clone when left out
+#   [SF_BINARY=…] dist.sh [DIRECTORY]    DIRECTORY is dist/ of this clone when left out, and otherwise outside of the clone
 #
 # SF_BINARY names an agent that is built already; without it the release build is made. Running it again replaces the three.
 set -euo pipefail
@@ -11,6 +11,13 @@ root=$(root_dir)
 dist=$(realpath -m "${1:-$root/dist}")
 version=$(sed -n 's/^version: //p' "$root/galaxy.yml")
 cd "$root"
+
+# The collection is made of the whole clone but for what galaxy.yml names: elsewhere in it, the agent would get into the tarball.
+inside=$(realpath "$root")
+case "$dist/" in
+"$inside"/dist/*) ;;
+"$inside"/*) fail "making a release directory" "$dist is inside the clone, and would become part of the collection" "use dist/ of the clone, or a directory outside" ;;
+esac
 
 binary=$(SF_PROFILE=release agent_binary)
 if [ -z "${SF_BINARY:-}" ]; then

@@ -39,3 +39,10 @@ def test_an_agent_of_another_release_is_refused_and_nothing_is_made(tmp_path, sa
     done = dist(other, tmp_path / "dist")
     assert done.returncode == 1 and says in done.stderr
     assert not (tmp_path / "dist").exists()
+
+
+@pytest.mark.parametrize("inside", [".", "release"])
+def test_a_directory_that_would_become_part_of_the_collection_is_refused(inside):
+    done = dist(os.environ["SF_NODE"], ROOT / inside)
+    assert done.returncode == 1 and "inside the clone" in done.stderr
+    assert not (ROOT / "release").exists()

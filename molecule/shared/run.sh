@@ -72,7 +72,7 @@ export ANSIBLE_INJECT_FACT_VARS=false ANSIBLE_ALLOW_BROKEN_CONDITIONALS=false
 export ANSIBLE_PYTHON_INTERPRETER=/usr/bin/python3 ANSIBLE_PIPELINING=true ANSIBLE_LOCALHOST_WARNING=false
 export ANSIBLE_CALLBACK_RESULT_FORMAT=yaml
 export ANSIBLE_SSH_ARGS="-o ControlMaster=auto -o ControlPersist=120s -o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no -o LogLevel=ERROR"
-export SF_RIG=$shared SF_RIG_RUN=$rig_run SF_AGENT=$agent SF_EXAMPLES=$root/examples
+export SF_SUITE=$suite SF_RIG=$shared SF_RIG_RUN=$rig_run SF_AGENT=$agent SF_EXAMPLES=$root/examples
 export SF_IMAGE_BARE SF_IMAGE_NODE SF_IMAGE_INFRA
 SF_IMAGE_BARE=$("$shared/image.sh" "$suite" bare)
 # The bare image is enough for a scenario that shows how a node begins.

@@ -68,9 +68,12 @@ impl Operation {
         }
     }
 
-    /// Whether it only sets a cluster key, which an operator may have set already.
-    pub(super) fn is_config(&self) -> bool {
-        matches!(self.action, Action::Config { .. })
+    /// The cluster key that is all it sets, by its capital name: an operator may have set it already.
+    pub(super) fn config_key(&self) -> Option<String> {
+        match &self.action {
+            Action::Config { key, .. } => Some(key.to_ascii_uppercase()),
+            _ => None,
+        }
     }
 
     /// Whether this is the operation that makes the first key.

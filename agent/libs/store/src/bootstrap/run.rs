@@ -55,27 +55,45 @@ pub async fn plan(options: &ConnectOptions, input: &Input) -> Result<Vec<Done>, 
     let pool = pool(options, 1);
     let mut planned = Vec::new();
     for operation in operations(input) {
-        let before = match schema {
-            Some(_) => {
-                present(&pool, &operation.name).await.map_err(|source| failed(&operation.name, source))?
-            }
-            None => None,
+        let expected = match schema {
+            Some(_) => expect(&pool, &operation).await.map_err(|source| failed(&operation.name, source))?,
+            None => operation.ended(Outcome::WouldCreate),
         };
-        let missing = || Done {
-            operation: operation.name.clone(),
-            outcome: Outcome::WouldCreate,
-            artefact: operation.artefact.clone(),
-        };
-        planned.push(before.map_or_else(missing, |before| before.done(&operation)));
+        planned.push(expected);
     }
     Ok(planned)
+}
+
+/// What would become of an operation.
+async fn expect(pool: &Pool, operation: &Operation) -> StoreResult<Done> {
+    if let Some(before) = present(pool, &operation.name).await? {
+        return Ok(before.done(operation));
+    }
+    let set = match operation.config_key() {
+        Some(key) => is_set(pool, &key).await?,
+        None => false,
+    };
+    Ok(operation.ended(if set { Outcome::AlreadyDoneDifferently } else { Outcome::WouldCreate }))
+}
+
+async fn is_set(pool: &Pool, key: &str) -> StoreResult<bool> {
+    let asked = sql("SELECT key_name AS value FROM cluster_config WHERE key_name = ?").bind(key);
+    let found: Option<String> =
+        session(pool, Deadline::default(), |conn| Box::pin(asked.value(conn))).await?;
+    Ok(found.is_some())
+}
+
+impl Operation {
+    fn ended(&self, outcome: Outcome) -> Done {
+        Done { operation: self.name.clone(), outcome, artefact: self.artefact.clone() }
+    }
 }
 
 impl Present {
     fn done(self, operation: &Operation) -> Done {
         let same = self.input_digest.is_none() || self.input_digest == operation.digest;
         let outcome = if same { Outcome::AlreadyDone } else { Outcome::AlreadyDoneDifferently };
-        Done { operation: operation.name.clone(), outcome, artefact: self.artefact }
+        Done { artefact: self.artefact, ..operation.ended(outcome) }
     }
 }
 
@@ -125,18 +143,16 @@ async fn make(pool: &Pool, input: &Input, operation: &Operation, observe: &Obser
             return match before {
                 Some(before) => Ok(before.done(operation)),
                 // A key that an operator set has its value; whether it is the wanted one is for whoever applies keys.
-                None if operation.is_config() => Ok(Done {
-                    operation: operation.name.clone(),
-                    outcome: Outcome::AlreadyDoneDifferently,
-                    artefact: operation.artefact.clone(),
-                }),
+                None if operation.config_key().is_some() => {
+                    Ok(operation.ended(Outcome::AlreadyDoneDifferently))
+                }
                 // The artefact exists without a row: made by hand, or by a build that recorded it otherwise.
                 None => Err(error),
             };
         }
         Err(error) => return Err(error),
     };
-    Ok(Done { operation: operation.name.clone(), outcome, artefact: operation.artefact.clone() })
+    Ok(operation.ended(outcome))
 }
 
 async fn attempt(conn: &mut Conn, operation: &Operation, fqdn: &str, observe: &Observer) -> StoreResult<()> {

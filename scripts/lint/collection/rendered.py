@@ -24,7 +24,7 @@ def check(agent):
     problems = []
     for example in EXAMPLES:
         with _rendered(example, agent) as (folder, said):
-            problems += said or _config(agent, example, folder) + _units(example, folder) + _devices(example, folder)
+            problems += said or _config(agent, example, folder) + _units(example, folder) + _overrides(example, folder) + _devices(example, folder)
     return problems
 
 
@@ -81,6 +81,18 @@ def _config(agent, example, folder):
 
 def _devices(example, folder):
     return [f"examples/{example}, {host.name}: {problem}" for host in sorted(folder.iterdir()) for problem in device_names.problems(host / "etc")]
+
+
+def _overrides(example, folder):
+    """Problems of what `sf_unit_overrides` gives: see render_vars.yml."""
+    wanted = "[Service]\nEnvironment=ONE=1\nEnvironment=TWO=2\nNice=5\n\n[Unit]\nDescription=Networks\n\n"
+    problems = []
+    for unit in sorted(folder.glob("*/units/sf-*.service")):
+        override = unit.parent / f"{unit.name}.d/50-site.conf"
+        text = override.read_text() if override.exists() else ""
+        if (text.partition("\n")[2] == wanted) != (unit.name == "sf-net.service"):
+            problems.append(f"examples/{example}, {override.relative_to(folder)}: {text!r}")
+    return problems
 
 
 def _units(example, folder):

@@ -1,0 +1,75 @@
+# Copyright: The Shaken Fist Cloud authors
+# SPDX-License-Identifier: Apache-2.0
+"""The part of `node_files` that runs on the controller: it renders, asks what differs, and sends only that."""
+from __future__ import annotations
+
+import hashlib
+import json
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
+from ansible_collections.shakenfist.cloud.plugins.modules.node_files import MODES
+
+MODULE = 'shakenfist.cloud.node_files'
+
+
+class ActionModule(ActionBase):
+    """Two executions when something differs, one when nothing does."""
+
+    _supports_check_mode = True
+    _supports_diff = True
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        if 'files' not in self._task.args:
+            raise AnsibleActionFail('files is missing: say what there should be')
+        files = [one for entry in self._task.args['files'] for one in self._texts(entry, task_vars)]
+        without_texts = [{key: value for key, value in one.items() if key != 'content'} for one in files]
+        looked = self._execute_module(module_name=MODULE, module_args={'files': without_texts, 'look': True}, task_vars=task_vars)
+        if looked.get('failed'):
+            return looked
+        differing = [{**one, 'paths': [path]} for one in files for path in one['paths'] if path in looked['paths']]
+        if not differing or self._task.check_mode:
+            result = looked
+        else:
+            result = self._execute_module(module_name=MODULE, module_args={'files': differing}, task_vars=task_vars)
+        if self._task.diff:
+            result['diff'] = [_difference(looked['found'][one['paths'][0]], one) for one in differing]
+        return result
+
+    def _texts(self, entry, task_vars):
+        """What an entry stands for, with the texts and their checksums."""
+        paths = entry['paths']
+        if entry.get('state', 'file') != 'file':
+            yield {**entry, 'paths': list(paths)}
+            return
+        if ('template' in entry) == ('content' in entry):
+            raise AnsibleActionFail(f"{', '.join(paths)}: give either a template or a content")
+        plain = {key: value for key, value in entry.items() if key not in ('template', 'vars')}
+        for path in paths:
+            if 'template' in entry:
+                names = {**entry.get('vars', {}), 'item': paths[path] if isinstance(paths, dict) else None}
+                content = self._render(entry['template'], names, task_vars)
+            else:
+                # Ansible before 2.19 takes a text for a list or a dictionary when it looks like one.
+                content = entry['content'] if isinstance(entry['content'], str) else json.dumps(entry['content'])
+            yield {**plain, 'paths': [path], 'content': content, 'checksum': hashlib.sha256(content.encode()).hexdigest()}
+
+    def _render(self, template, names, task_vars):
+        lookup = lookup_loader.get('ansible.builtin.template', loader=self._loader, templar=self._templar)
+        (text,) = lookup.run([template], variables=task_vars, template_vars=names)
+        return str(text)
+
+
+def _difference(before, wanted):
+    path = wanted['paths'][0]
+    kind = wanted.get('state', 'file')
+    if kind == 'link':
+        kind = f"link to {wanted.get('target')}"
+    elif kind != 'absent':
+        kind = f"{kind} {wanted.get('mode', MODES[kind])} {wanted.get('owner', 'root')}:{wanted.get('group', 'root')}"
+    after = wanted.get('content', '')
+    if before['text'] == after:
+        before, after = {**before, 'text': f"{before['kind']}\n"}, f'{kind}\n'
+    return {'before_header': f"{path} ({before['kind']})", 'after_header': f'{path} ({kind})', 'before': before['text'], 'after': after}

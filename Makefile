@@ -50,6 +50,9 @@ test-role: ## the collection on a bare host: a guest boots, a second run changes
 test-trixie: ## the same on Debian 13
 	@scripts/test.sh trixie
 
+test-oldest: ## the same with the oldest Ansible that the collection works with
+	@scripts/test.sh oldest
+
 test-cluster: ## three hosts, two gateways, guests that answer each other, a gateway that is killed
 	@scripts/test.sh cluster
 
@@ -71,4 +74,4 @@ bench: ## the figures of the benchmark programs, as a table and as JSON
 lint: ## formatting, clippy, floors, sizes, duplicates, licences
 	@scripts/test.sh lint
 
-.PHONY: help quickstart quickstart-down dist test test-rust test-system test-kill test-nodes test-conformance test-quickstart test-modules test-examples test-role-static test-role test-trixie test-cluster test-check test-preflight test-drain test-fresh bench lint
+.PHONY: help quickstart quickstart-down dist test test-rust test-system test-kill test-nodes test-conformance test-quickstart test-modules test-examples test-role-static test-role test-trixie test-oldest test-cluster test-check test-preflight test-drain test-fresh bench lint

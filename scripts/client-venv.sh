@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a Python environment from one of the lists in tests/, and prints its path. Cached by the list.
 #
-#   client-venv.sh [client|test|ansible]
+#   client-venv.sh [client|test|ansible|ansible-oldest]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

@@ -281,6 +281,13 @@ def examples(totals):
 
 def role_static(totals):
     """The collection without a host: style, declarations, archive, what it renders."""
+    gates(totals, "ansible")
+    # What has other types before Ansible 2.19: expressions, and with them what is rendered and what plugins are given.
+    gates(totals, "ansible-oldest", "render", "units")
+
+
+def gates(totals, kind, *names):
+    """Gates of the collection with one kind of Ansible; without names, all of them."""
     tail = Tail()
 
     def on_line(line):
@@ -294,16 +301,16 @@ def role_static(totals):
             totals.skips.append(match[1])
 
     failed = totals.failed
-    status = run([f"{venv('ansible')}/bin/python", "scripts/lint/collection"], on_line, {"SF_NODE": str(binary())})
+    status = run([f"{venv(kind)}/bin/python", "scripts/lint/collection", *names], on_line, {"SF_NODE": str(binary())})
     if status != 0 and totals.failed == failed:
-        totals.check("gates of the collection", False, tail.lines)
+        totals.check(f"gates of the collection with {kind}", False, tail.lines)
 
 
-def scenario(totals, name, suite="bookworm"):
-    """One scenario of molecule/, on a release of Debian: each of its actions counts as a check."""
+def scenario(totals, name, suite="bookworm", kind="ansible"):
+    """One scenario of molecule/, on a release of Debian, with a kind of Ansible: each of its actions counts as a check."""
     actions = {"passed": 0, "failed": 0}
     tail = Tail()
-    label = name if suite == "bookworm" else f"{name} on {suite}"
+    label = name + (f" on {suite}" if suite != "bookworm" else "") + (f" with {kind}" if kind != "ansible" else "")
 
     def on_line(line):
         tail(line)
@@ -318,7 +325,7 @@ def scenario(totals, name, suite="bookworm"):
             actions["passed"] += 1
             totals.skips.append(f"scenario {label}: {match[1]}")
 
-    status = run(["molecule/shared/run.sh", name], on_line, {"SF_NODE": str(binary()), "SF_SUITE": suite})
+    status = run(["molecule/shared/run.sh", name], on_line, {"SF_NODE": str(binary()), "SF_SUITE": suite, "SF_ANSIBLE_KIND": kind})
     if status != 0 and not actions["failed"] or not actions["passed"]:
         totals.check(f"scenario {label}", False, tail.lines)
 
@@ -331,6 +338,11 @@ def role(totals):
 def trixie(totals):
     """The same on Debian 13, where the mirror has it."""
     scenario(totals, "default", "trixie")
+
+
+def oldest(totals):
+    """The same with the oldest Ansible that the collection works with."""
+    scenario(totals, "default", kind="ansible-oldest")
 
 
 def cluster(totals):
@@ -350,7 +362,7 @@ def drain(totals):
 
 
 ALL = (
-    lint, rust, role_static, conformance, system, kill, nodes, quickstart, modules, examples, role, trixie, cluster, check, preflight, drain,
+    lint, rust, role_static, conformance, system, kill, nodes, quickstart, modules, examples, role, trixie, oldest, cluster, check, preflight, drain,
 )
 STAGES = {stage.__name__.replace("_", "-"): stage for stage in ALL}
 

@@ -5,6 +5,7 @@
 #
 # SF_NODE names the agent to deploy; without it the workspace is built. SF_KEEP=1 leaves hosts and engine running.
 # SF_SUITE is the release of Debian that the nodes have (default bookworm); one that the mirror lacks is skipped.
+# SF_ANSIBLE_KIND=ansible-oldest deploys with the oldest Ansible that the collection works with.
 set -euo pipefail
 . "$(dirname "$0")/rig.sh"
 
@@ -32,7 +33,7 @@ stop_engine() { [ -n "${SF_KEEP:-}" ] || [ "$action" != test ] || "$shared/docke
 trap stop_engine EXIT
 mkdir -p "$SF_CACHE/apt"
 
-venv=$("$root/scripts/client-venv.sh" ansible)
+venv=$("$root/scripts/client-venv.sh" "${SF_ANSIBLE_KIND:-ansible}")
 export PATH=$venv/bin:$PATH
 
 # What a release directory holds.

@@ -33,14 +33,18 @@ class ActionModule(ActionBase):
         if not differing or self._task.check_mode:
             result = looked
         else:
-            result = self._execute_module(module_name=MODULE, module_args={'files': differing}, task_vars=task_vars)
+            bare = [{key: value for key, value in one.items() if key != 'content'} for one in differing]
+            texts = {one['checksum']: one['content'] for one in differing if 'checksum' in one}
+            result = self._execute_module(module_name=MODULE, module_args={'files': bare, 'texts': texts}, task_vars=task_vars)
         if self._task.diff:
             result['diff'] = [_difference(looked['found'][one['paths'][0]], one) for one in differing]
         return result
 
     def _texts(self, entry, task_vars):
         """What an entry stands for, with the texts and their checksums."""
-        paths = entry['paths']
+        paths = entry.get('paths')
+        if not isinstance(paths, (list, dict)):
+            raise AnsibleActionFail(f'paths is {paths!r}: give a list, or a dictionary from paths to items')
         if entry.get('state', 'file') != 'file':
             yield {**entry, 'paths': list(paths)}
             return
@@ -59,6 +63,9 @@ class ActionModule(ActionBase):
     def _render(self, template, names, task_vars):
         lookup = lookup_loader.get('ansible.builtin.template', loader=self._loader, templar=self._templar)
         (text,) = lookup.run([template], variables=task_vars, template_vars=names)
+        if not isinstance(text, str):
+            # Ansible before 2.19 makes a list or a dictionary of a text that looks like one.
+            raise AnsibleActionFail(f'{template}: gives {type(text).__name__} and no text')
         return str(text)
 
 

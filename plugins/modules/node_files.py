@@ -47,7 +47,7 @@ options:
         description: A directory without which nothing is done.
         type: path
       checksum:
-        description: SHA-256 of the text, by which files are compared before any text is sent. It is worked out and need not be given.
+        description: SHA-256 of the text. It is worked out and need not be given.
         type: str
       target:
         description: What the links lead to.
@@ -67,6 +67,9 @@ options:
     description: Only compare. It is used for the first look, which needs no texts.
     type: bool
     default: false
+  texts:
+    description: Texts by their checksum. They are worked out and need not be given.
+    type: dict
 attributes:
   check_mode: {support: full, description: Says what would be done and changes nothing.}
   diff_mode: {support: full, description: Shows texts before and after.}
@@ -123,7 +126,7 @@ def main():
         'state': {'type': 'str', 'choices': ['file', 'directory', 'link', 'absent'], 'default': 'file'},
         'template': {'type': 'str'},
         'vars': {'type': 'dict'},
-        'content': {'type': 'str', 'no_log': True},
+        'content': {'type': 'str'},
         'validate': {'type': 'str'},
         'where_exists': {'type': 'path'},
         'checksum': {'type': 'str'},
@@ -132,7 +135,12 @@ def main():
         'group': {'type': 'str', 'default': 'root'},
         'mode': {'type': 'str'},
     }
-    spec = {'files': {'type': 'list', 'elements': 'dict', 'required': True, 'options': entry}, 'look': {'type': 'bool', 'default': False}}
+    spec = {
+        'files': {'type': 'list', 'elements': 'dict', 'required': True, 'options': entry},
+        'look': {'type': 'bool', 'default': False},
+        # Not among the files: what a module is called with goes to the journal, and only a parameter of its own can be kept out of it.
+        'texts': {'type': 'dict', 'no_log': True},
+    }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     module.check_mode = module.check_mode or module.params['look']
     found = {}
@@ -141,7 +149,7 @@ def main():
             continue
         for path in wanted['paths']:
             try:
-                was = describe(path, module._diff)
+                was = describe(path, module._diff and wanted['state'] == 'file')
                 if settle(module, path, wanted):
                     found[path] = was
             except (OSError, Refused) as problem:
@@ -161,6 +169,8 @@ def settle(module, path, wanted):
 
 def own(module, path, wanted):
     """Gives a file or a directory its owner, its group and its mode. Tells whether they differed."""
+    # A directory may be a link to one elsewhere, whose owner and mode are what counts.
+    path = os.path.realpath(path) if wanted['state'] == 'directory' else path
     owned = {'path': path, 'owner': wanted['owner'], 'group': wanted['group'], 'mode': wanted['mode'] or MODES[wanted['state']]}
     return module.set_fs_attributes_if_different(module.load_file_common_arguments(owned), False)
 
@@ -172,23 +182,22 @@ def write(module, path, wanted):
     if module.check_mode:
         return True
     new = beside(path)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'wb') as file:
-        file.write(wanted['content'].encode())
-        file.flush()
-        os.fsync(file.fileno())
-    if wanted['validate']:
-        accept(module, new, wanted['validate'])
-    # Before it takes its place, so that nobody else can ever read it.
-    own(module, new, wanted)
-    os.rename(new, path)
+    try:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'wb') as file:
+            file.write(module.params['texts'][wanted['checksum']].encode())
+            file.flush()
+            os.fsync(file.fileno())
+        if wanted['validate']:
+            status, out, err = module.run_command(wanted['validate'].replace('%s', new))
+            if status != 0:
+                raise Refused(f'was not accepted: {err.strip() or out.strip()}')
+        # Before it takes its place, so that nobody else can ever read it.
+        own(module, new, wanted)
+        os.rename(new, path)
+    finally:
+        # There is one only if something has failed.
+        beside(path)
     return True
-
-
-def accept(module, new, command):
-    status, out, err = module.run_command(command.replace('%s', new))
-    if status != 0:
-        os.unlink(new)
-        raise Refused(f'was not accepted: {err.strip() or out.strip()}')
 
 
 def beside(path):
@@ -221,6 +230,8 @@ def lead(module, path, wanted):
 
 
 def remove(module, path, wanted):
+    if not module.check_mode:
+        beside(path)
     if not os.path.lexists(path):
         return False
     if not module.check_mode:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import ansible_collections.shakenfist
+from ansible.module_utils import basic
+from ansible_collections.shakenfist.cloud.plugins.modules import node_files
 
 COLLECTIONS = Path(ansible_collections.shakenfist.__path__[0]).parents[1]
 RECAP = re.compile(r'^localhost\s+: ok=\d+\s+changed=(\d+)', re.M)
@@ -136,6 +138,47 @@ def test_a_secret_is_shown_by_nothing(site):
     assert (site.target / 'secret').read_text() == 'new-sentinel'
 
 
+def test_what_is_removed_or_replaced_by_a_link_is_not_shown(site):
+    (site.target / 'gone').write_text('sentinel')
+    (site.target / 'name').write_text('sentinel')
+    changed, said = site.run([
+        {'state': 'absent', 'paths': [f'{site.target}/gone']}, {'state': 'link', 'target': 'there', 'paths': [f'{site.target}/name']}
+    ], '--diff', '-vvv')
+    assert changed == 1 and 'sentinel' not in said, said
+
+
+def test_no_text_goes_to_the_journal(site, monkeypatch):
+    logged = []
+    monkeypatch.setattr(basic, 'has_journal', False)
+    monkeypatch.setattr(basic.syslog, 'syslog', lambda *said: logged.append(str(said)))
+    monkeypatch.setattr(basic, '_ANSIBLE_PROFILE', 'legacy', raising=False)
+    text = 'first line\nsentinel\n'
+    entry = {**OURS, 'paths': [f'{site.target}/one'], 'checksum': 'of the text'}
+    monkeypatch.setattr(basic, '_ANSIBLE_ARGS', json.dumps({'ANSIBLE_MODULE_ARGS': {'files': [entry], 'texts': {'of the text': text}}}).encode())
+    with pytest.raises(SystemExit):
+        node_files.main()
+    assert (site.target / 'one').read_text() == text
+    assert any('Invoked with' in line for line in logged)
+    assert not any('sentinel' in line for line in logged), logged
+
+
+def test_nothing_is_left_of_a_text_that_could_not_be_written(site):
+    for how in ({'validate': '/no/such/program %s'}, {'owner': 'nobody-of-this-name'}):
+        changed, said = site.run([{'content': 'text\n', 'paths': [f'{site.target}/one'], **how}])
+        assert changed is None, said
+        assert not list(site.target.iterdir())
+
+
+def test_a_directory_may_be_a_link_to_one(site):
+    (site.target / 'real').mkdir(mode=0o755)
+    (site.target / 'name').symlink_to('real')
+    entry = [{'state': 'directory', 'paths': [f'{site.target}/name'], 'mode': '0700'}]
+    assert site.run(entry)[0] == 1
+    assert (site.target / 'real').stat().st_mode & 0o777 == 0o700
+    assert site.run(entry)[0] == 0
+    assert (site.target / 'name').is_symlink()
+
+
 def test_nothing_is_done_without_the_directory_that_is_asked_for(site):
     entry = [{'content': 'text\n', 'paths': [f'{site.target}/there/file'], 'where_exists': f'{site.target}/there'}]
     assert site.run(entry)[0] == 0
@@ -164,13 +207,16 @@ def test_what_an_interrupted_run_left_is_used_up(site):
     ({'paths': ['{}/plain']}, 'give either a template or a content'),
     ({'content': 'text', 'template': 'unit.j2', 'paths': ['{}/plain']}, 'give either a template or a content'),
     ({'content': 'text', 'paths': ['{}/plain'], 'colour': 'red'}, 'Unsupported parameters'),
+    ({'content': 'text', 'paths': '{}/plain'}, 'give a list, or a dictionary'),
+    ({'content': 'text'}, 'give a list, or a dictionary'),
     ({'template': 'nothing.j2', 'paths': ['{}/plain']}, 'nothing.j2'),
 ])
 def test_what_cannot_be_done_is_refused_before_anything_is_changed(site, entry, message):
     (site.target / 'taken').mkdir()
     (site.target / 'a-file').write_text('kept\n')
     before = sorted(site.target.rglob('*'))
-    entry = {**entry, 'paths': [path.format(site.target) for path in entry['paths']]}
+    if isinstance(entry.get('paths'), list):
+        entry = {**entry, 'paths': [path.format(site.target) for path in entry['paths']]}
     changed, said = site.run([{'content': 'first\n', 'paths': [f'{site.target}/first']}, entry])
     assert changed is None and message in said, said
     assert sorted(site.target.rglob('*')) == before

@@ -14,6 +14,7 @@ import time
 import cli_reference
 import daemon_table
 import inventories
+import metrics
 import modules_reference
 import pages
 import preflight_ids
@@ -33,6 +34,7 @@ def gates(agent):
         "page": (pages.page, None),
         "links": (pages.links, None),
         "preflight-ids": (preflight_ids.check, None),
+        "metrics": (metrics.check, None),
         "yamllint": (tools.yamllint, None),
         "inventories": (inventories.check, None),
         "units": (tools.units, None),

@@ -79,4 +79,4 @@ def _difference(before, wanted):
     after = wanted.get('content', '')
     if before['text'] == after:
         before, after = {**before, 'text': f"{before['kind']}\n"}, f'{kind}\n'
-    return {'before_header': f"{path} ({before['kind']})", 'after_header': f'{path} ({kind})', 'before': before['text'], 'after': after}
+    return {'before_header': path, 'after_header': path, 'before': before['text'], 'after': after}

@@ -103,7 +103,7 @@ def test_a_check_changes_nothing_and_shows_what_would_change(site):
     (site.target / 'plain').chmod(0o644)
     changed, said = site.run(wanted(site), '--check', '--diff')
     assert changed == 1, said
-    assert '-mine' in said and '+runs one for us' in said
+    assert f'--- before: {site.target}/units/one\n' in said and '-mine' in said and '+runs one for us' in said
     assert f'-file 0644 {OURS["owner"]}' in said and f'+file 0600 {OURS["owner"]}' in said
     assert (site.target / 'units/one').read_text() == 'mine\n'
     assert (site.target / 'plain').stat().st_mode & 0o777 == 0o644

@@ -160,6 +160,8 @@ impl Link {
 /// Keeps a connection open for ever and forwards its events. Ends only by being aborted.
 pub(super) async fn keep(link: Arc<Link>) {
     let Some(mut raw) = link.raw_receiver.lock().take() else { return };
+    // Told before the first attempt, so that a host that never connects is seen.
+    metrics::gauge!("sf_libvirt_connected").set(0.0);
     let mut retry = FIRST_RETRY;
     for generation in 1.. {
         match link.open(generation).await {

@@ -5,6 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sf_protos::operations::QueueDepth;
 
+/// The condition of rows that a worker has.
+const CLAIMED: &str = "claimed";
+
 /// This daemon leads.
 pub(crate) fn leading() {
     metrics::gauge!("cluster_is_leader").set(1.0);
@@ -39,8 +42,10 @@ pub(crate) fn queues(depths: &[QueueDepth]) {
     for depth in depths {
         let lane = lanes.entry((depth.family.clone(), depth.priority)).or_default();
         *lane.rows.entry(depth.condition.clone()).or_default() += depth.rows;
-        // A lane is as old as the oldest of its rows, whatever condition that is in.
-        lane.oldest_age = lane.oldest_age.max(depth.oldest_age_seconds);
+        // What is claimed is worked on and waits no more.
+        if depth.condition != CLAIMED {
+            lane.oldest_age = lane.oldest_age.max(depth.oldest_age_seconds);
+        }
     }
     for ((family, priority), lane) in lanes {
         for (condition, rows) in &lane.rows {
@@ -59,7 +64,7 @@ struct Lane {
 
 impl Default for Lane {
     fn default() -> Self {
-        let conditions = ["ready", "deferred", "blocked", "claimed"];
+        let conditions = ["ready", "deferred", "blocked", CLAIMED];
         Self { rows: conditions.map(|condition| (condition.to_owned(), 0)).into(), oldest_age: 0.0 }
     }
 }
@@ -91,11 +96,11 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_is_as_old_as_its_oldest_row_and_leadership_is_not_touched() {
+    fn a_lane_is_as_old_as_the_oldest_that_waits_and_leadership_is_not_touched() {
         let recorder = PrometheusBuilder::new().build_recorder();
         metrics::with_local_recorder(&recorder, || {
             leading();
-            queues(&[depth("ready", 2, 700.0), depth("claimed", 1, 3.0)]);
+            queues(&[depth("ready", 2, 700.0), depth("claimed", 1, 900.0)]);
             let shown = recorder.handle().render();
             for line in [
                 "cluster_is_leader 1",

@@ -58,12 +58,11 @@ impl Board {
     }
 }
 
-/// The nodes: in which state each is and whether something on it does not work.
+/// The nodes: in which state each is, whether something on it does not work, and how many could carry networks.
 pub(crate) fn nodes(nodes: &[Node]) -> Vec<Reading> {
     let of = |node: &Node| {
-        let state = node.state.as_ref().map(|state| state.state.clone()).unwrap_or_default();
         [
-            reading("sf_node_state", &[("node", &node.uuid), ("state", &state)], 1.0),
+            reading("sf_node_state", &[("node", &node.uuid), ("state", state_of(node))], 1.0),
             reading(
                 "sf_node_degraded",
                 &[("node", &node.uuid)],
@@ -71,7 +70,15 @@ pub(crate) fn nodes(nodes: &[Node]) -> Vec<Reading> {
             ),
         ]
     };
-    nodes.iter().flat_map(of).collect()
+    let carriers = nodes.iter().filter(|node| node.is_network_node && state_of(node) == "created").count();
+    let carriers = u32::try_from(carriers).unwrap_or(u32::MAX);
+    let mut readings: Vec<Reading> = nodes.iter().flat_map(of).collect();
+    readings.push(reading("sf_cluster_network_nodes", &[], f64::from(carriers)));
+    readings
+}
+
+fn state_of(node: &Node) -> &str {
+    node.state.as_ref().map_or("", |state| state.state.as_str())
 }
 
 /// What each hypervisor and the cluster can promise and have promised.
@@ -174,7 +181,8 @@ mod tests {
 
     fn node(uuid: &str, state: &str) -> Node {
         let state = Some(StateInfo { state: state.into(), ..StateInfo::default() });
-        Node { uuid: uuid.into(), state, degraded_daemons: vec!["net".into()], ..Node::default() }
+        let degraded_daemons = vec!["net".into()];
+        Node { uuid: uuid.into(), state, degraded_daemons, is_network_node: true, ..Node::default() }
     }
 
     #[test]
@@ -194,9 +202,11 @@ mod tests {
             );
             shows("sf_node_state{node=\"a\",state=\"created\"} 1");
             shows("sf_node_degraded{node=\"b\"} 1");
+            shows("sf_cluster_network_nodes 2");
             board.show("nodes", nodes(&[node("a", "missing")]));
             shows("sf_node_state{node=\"a\",state=\"created\"} 0");
             shows("sf_node_state{node=\"a\",state=\"missing\"} 1");
+            shows("sf_cluster_network_nodes 0");
             shows("sf_node_degraded{node=\"b\"} 0");
             shows("sf_reservations{state=\"consumed\"} 5");
             board.blank();

@@ -4,7 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use sf_gateway::{CallClass, DbError};
@@ -31,6 +31,7 @@ struct Job {
     network: NetworkId,
     token: String,
     claim: RenderClaim,
+    claimed: Instant,
     _queued: Queued,
 }
 
@@ -65,8 +66,10 @@ pub(crate) async fn run(state: State) {
         match poll.await {
             None => return,
             Some(Ok(claims)) => {
+                // Before any of them waits for its worker.
+                let claimed = Instant::now();
                 for claim in claims {
-                    hand_out(&state, &workers, &token, claim).await;
+                    hand_out(&state, &workers, &token, claimed, claim).await;
                 }
                 token = ClaimToken::random().to_string();
             }
@@ -89,7 +92,13 @@ async fn claim(state: &State, token: &str) -> Result<Vec<RenderClaim>, DbError> 
     Ok(state.context.gateway.call(CallClass::Wait, request).await?.claims)
 }
 
-async fn hand_out(state: &State, workers: &[mpsc::Sender<Job>], token: &str, claim: RenderClaim) {
+async fn hand_out(
+    state: &State,
+    workers: &[mpsc::Sender<Job>],
+    token: &str,
+    claimed: Instant,
+    claim: RenderClaim,
+) {
     let Ok(network) = claim.network_uuid.parse::<NetworkId>() else {
         return tracing::error!(network = claim.network_uuid, "a claim names no network");
     };
@@ -97,7 +106,7 @@ async fn hand_out(state: &State, workers: &[mpsc::Sender<Job>], token: &str, cla
     network.hash(&mut hasher);
     let index = usize::try_from(hasher.finish() % workers.len().max(1) as u64).unwrap_or(0);
     let Some(worker) = workers.get(index) else { return };
-    let job = Job { network, token: token.to_owned(), claim, _queued: Queued::new(state) };
+    let job = Job { network, token: token.to_owned(), claim, claimed, _queued: Queued::new(state) };
     // A worker only goes away at shutdown; its claims are released by the next start.
     let _ = worker.send(job).await;
 }
@@ -137,7 +146,8 @@ async fn work(state: &State, job: &Job) {
     let outcome = while_renewing(state, job, render).await;
     let reported = match &outcome {
         Ok(rendered) => {
-            metrics::histogram!("sf_net_render_lag_seconds").record(job.claim.age_seconds);
+            let lag = job.claim.age_seconds + job.claimed.elapsed().as_secs_f64();
+            metrics::histogram!("sf_net_render_lag_seconds").record(lag);
             render::report(state, job.network, &job.token, Ok(rendered)).await
         }
         Err(error) => {

@@ -9,14 +9,20 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
 use crate::shutdown::Shutdown;
 
-/// Bucket bounds of every histogram, seconds.
-const BUCKETS: [f64; 14] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Bucket bounds of what takes time, seconds: from a query to the transfer of a large image.
+const SECONDS: [f64; 18] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0,
+    7_200.0,
+];
+/// Bucket bounds of sizes, bytes: up to the largest message of the mesh.
+const BYTES: [f64; 8] = [256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0];
+/// Bucket bounds of how many steps something took.
+const STEPS: [f64; 9] = [1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0];
 /// How often the recorder folds samples into buckets; without it histograms grow between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -57,7 +63,9 @@ impl Metrics {
 
     fn build() -> Result<(metrics_exporter_prometheus::PrometheusRecorder, Self), MetricsError> {
         let builder = PrometheusBuilder::new()
-            .set_buckets(&BUCKETS)
+            .set_buckets(&SECONDS)
+            .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES))
+            .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("_length".to_owned()), &STEPS))
             .map_err(|e| MetricsError::Recorder(e.to_string()))?;
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
@@ -121,6 +129,27 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+
+    #[test]
+    fn a_histogram_has_the_buckets_of_what_it_measures() {
+        let (recorder, metrics) = Metrics::build().unwrap();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::histogram!("some_seconds").record(900.0);
+            metrics::histogram!("some_bytes").record(900.0);
+            metrics::histogram!("some_length").record(4.0);
+        });
+        let text = metrics.render();
+        for (line, count) in [
+            ("some_seconds_bucket{le=\"300\"}", 0),
+            ("some_seconds_bucket{le=\"1800\"}", 1),
+            ("some_bytes_bucket{le=\"256\"}", 0),
+            ("some_bytes_bucket{le=\"1024\"}", 1),
+            ("some_length_bucket{le=\"3\"}", 0),
+            ("some_length_bucket{le=\"5\"}", 1),
+        ] {
+            assert!(text.contains(&format!("{line} {count}\n")), "{line}: {text}");
+        }
+    }
 
     #[tokio::test]
     async fn only_the_metrics_path_answers() {

@@ -14,7 +14,7 @@ pub(super) async fn catch(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => {
             metrics::counter!("api_panics_total").increment(1);
-            // The panic itself was logged with its place by the process's hook.
+            // The panic itself stands in the journal with its place: Rust says it on standard error.
             tracing::error!("a request handler panicked");
             ApiError::internal().into_response()
         }

@@ -36,11 +36,9 @@ pub(super) async fn run(
     let _lock = worker.lock(instance).await?;
     let _acting = worker.acting.begin(instance);
     let acted = act(worker, job, &mut plan, action).await;
-    let result = if acted.is_ok() { "ok" } else { "error" };
-    metrics::counter!("sf_instance_power_actions_total", "action" => action.as_str(), "result" => result)
-        .increment(1);
     match acted {
         Ok(()) => {
+            count(action, "ok");
             settle_observed(worker, job, &plan, Some(PowerReason::User)).await?;
             let seconds = began.elapsed().as_secs_f64();
             worker.record(record::audit(instance, event_name(action)).duration(seconds)).await;
@@ -48,6 +46,7 @@ pub(super) async fn run(
         }
         Err(stop @ (Stop::Defer { .. } | Stop::ClaimLost)) => Err(stop),
         Err(stop) => {
+            count(action, "error");
             settle_observed(worker, job, &plan, None).await?;
             let event = record::audit(instance, &format!("{} failed", event_name(action))).as_error();
             worker.record(event.extra(serde_json::json!({ "error": format!("{stop:?}") }))).await;
@@ -57,6 +56,12 @@ pub(super) async fn run(
             })
         }
     }
+}
+
+/// Ends are counted: what is tried again counts when it ends.
+fn count(action: PowerAction, result: &'static str) {
+    metrics::counter!("sf_instance_power_actions_total", "action" => action.as_str(), "result" => result)
+        .increment(1);
 }
 
 async fn act(worker: &Worker, job: &Job, plan: &mut Plan, action: PowerAction) -> Result<(), Stop> {

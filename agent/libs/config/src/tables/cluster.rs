@@ -144,7 +144,7 @@ super::config_table! {
         port_security_default: PortSecurity = "strict", Any, LIVE;
         /// Seconds before a freed address is given out again.
         ip_deletion_halo_duration: Duration = "300", Any, LIVE;
-        /// Ports of consoles.
+        /// Ports at a network's egress address kept for services of its guests. Consoles have their own.
         service_port_range: PortRange = "30000-60000", Any, FIXED;
         /// Seconds a carrier session lives.
         carrier_session_ttl: Duration = "15", Range(3.0, 600.0), FIXED;

@@ -38,7 +38,11 @@ pub(super) async fn execute(gateway: &Gateway, options: DeregisterOptions) -> Re
     }
     // A node that still checks in holds what it holds, whatever the operator believes.
     if options.dead && view::state(&node) == "created" {
-        let why = format!("{} checks in: it is not dead; drain it and leave out --dead", node.name);
+        let why = format!(
+            "{} checks in, or did until a moment ago: drain it and leave out --dead; if it is lost, ask again when \
+             sf-ctl node status shows it as missing",
+            node.name
+        );
         return Err(Failure::say(Exit::Refused, why));
     }
     let remains = pb::GetNodeRemainsRequest { reference: node.uuid.clone() };

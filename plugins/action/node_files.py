@@ -62,11 +62,18 @@ class ActionModule(ActionBase):
 
     def _render(self, template, names, task_vars):
         lookup = lookup_loader.get('ansible.builtin.template', loader=self._loader, templar=self._templar)
-        (text,) = lookup.run([template], variables=task_vars, template_vars=names)
+        (text,) = lookup.run([template], variables=_Variables(task_vars), template_vars=names)
         if not isinstance(text, str):
             # Ansible before 2.19 makes a list or a dictionary of a text that looks like one.
             raise AnsibleActionFail(f'{template}: gives {type(text).__name__} and no text')
         return str(text)
+
+
+class _Variables(dict):
+    """The variables of a task. The lookup copies them for each template and adds names; it changes none of the values."""
+
+    def __deepcopy__(self, memo):
+        return dict(self)
 
 
 def _difference(before, wanted):
@@ -76,7 +83,10 @@ def _difference(before, wanted):
         kind = f"link to {wanted.get('target')}"
     elif kind != 'absent':
         kind = f"{kind} {wanted.get('mode', MODES[kind])} {wanted.get('owner', 'root')}:{wanted.get('group', 'root')}"
-    after = wanted.get('content', '')
-    if before['text'] == after:
-        before, after = {**before, 'text': f"{before['kind']}\n"}, f'{kind}\n'
-    return {'before_header': path, 'after_header': path, 'before': before['text'], 'after': after}
+    kinds = [f'{before["kind"]}\n', f'{kind}\n']
+    texts = [before['text'], wanted.get('content', '')]
+    if texts[0] == texts[1]:
+        texts = kinds
+    elif kinds[0] != kinds[1] and 'absent' not in (before['kind'], kind):
+        texts = [one + text for one, text in zip(kinds, texts)]
+    return {'before_header': path, 'after_header': path, 'before': texts[0], 'after': texts[1]}

@@ -100,10 +100,12 @@ def test_a_check_changes_nothing_and_shows_what_would_change(site):
     assert not list(site.target.iterdir())
     site.run(wanted(site))
     (site.target / 'units/one').write_text('mine\n')
+    (site.target / 'units/one').chmod(0o664)
     (site.target / 'plain').chmod(0o644)
     changed, said = site.run(wanted(site), '--check', '--diff')
     assert changed == 1, said
     assert f'--- before: {site.target}/units/one\n' in said and '-mine' in said and '+runs one for us' in said
+    assert f'-file 0664 {OURS["owner"]}' in said and f'+file 0644 {OURS["owner"]}' in said
     assert f'-file 0644 {OURS["owner"]}' in said and f'+file 0600 {OURS["owner"]}' in said
     assert (site.target / 'units/one').read_text() == 'mine\n'
     assert (site.target / 'plain').stat().st_mode & 0o777 == 0o644

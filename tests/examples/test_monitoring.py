@@ -68,21 +68,61 @@ def test_prometheus_accepts_the_files(promtool):
     subprocess.run([promtool, "check", "config", EXAMPLES / "monitoring/prometheus.yml"], check=True)
 
 
+def capacity(used, of_a_closed_node):
+    """Processors of a node that takes instances, and of one that does not."""
+    of = {"a": (used, 1), "b": (of_a_closed_node, 0)}
+    amounts = {f'sf_capacity_node{{kind="{kind}",dimension="cpus",node="{node}"}}': f"{amount}x120"
+               for node, (used, _) in of.items() for kind, amount in (("used", used), ("limit", 100))}
+    return amounts | {f'sf_capacity_node_open{{node="{node}"}}': f"{is_open}x120" for node, (_, is_open) in of.items()}
+
+
+def api_requests(status, a_minute, probes=0):
+    """Requests that end with a status, beside 60 a minute that end well and the load balancer's."""
+    return {f'api_requests_total{{status="{status}",route="/instances"}}': f"0+{a_minute}x60",
+            'api_requests_total{status="200",route="/instances"}': "0+60x60",
+            'api_requests_total{status="200",route="/readyz"}': f"0+{probes}x60"}
+
+
 @pytest.mark.parametrize("series, alert, labels", [
     ({'up{job="shakenfist",host="sf-1",daemon="sf-net"}': "0x60"}, "ShakenFistDaemonDown", {"severity": "page", "host": "sf-1"}),
     ({'cluster_is_leader{host="sf-1"}': "0x60", 'cluster_is_leader{host="sf-2"}': "0x60"}, "ShakenFistNobodyLeads", {"severity": "page"}),
     ({'cluster_is_leader{host="sf-1"}': "0x60", 'cluster_is_leader{host="sf-2"}': "1x60"}, "ShakenFistNobodyLeads", None),
-    ({'sf_capacity_node{kind="used",dimension="cpus",node="a"}': "95x120", 'sf_capacity_node{kind="limit",dimension="cpus",node="a"}': "100x120"},
-     "ShakenFistCapacityLow", {"severity": "ticket", "dimension": "cpus"}),
-    ({'api_requests_total{status="500"}': "0+5x60", 'api_requests_total{status="200"}': "0+60x60"}, "ShakenFistApiErrors", {"severity": "page"}),
-    ({'api_requests_total{status="404"}': "0+5x60", 'api_requests_total{status="200"}': "0+60x60"}, "ShakenFistApiErrors", None),
-    ({'eventlog_spool_dropped_total{reason="full",host="sf-1"}': "0x10 5x60"}, "ShakenFistEventsLost", {"severity": "page", "host": "sf-1"}),
-    ({'sf_scheduler_ledger_drift_total{scope="node"}': "0x10 1x60", "sf_scheduler_ledger_orphans_total": "0x70", "database_invariant_violations": "0x70"},
+    (capacity(used=95, of_a_closed_node=0), "ShakenFistCapacityLow", {"severity": "ticket", "dimension": "cpus"}),
+    (capacity(used=85, of_a_closed_node=0), "ShakenFistCapacityLow", None),
+    (api_requests(500, 5), "ShakenFistApiErrors", {"severity": "page"}),
+    (api_requests(404, 5), "ShakenFistApiErrors", None),
+    (api_requests(507, 5), "ShakenFistApiErrors", None),
+    (api_requests(500, 5, probes=10000), "ShakenFistApiErrors", {"severity": "page"}),
+    ({'databaseclient_endpoint_ready{endpoint="a",host="sf-1"}': "0x60", 'databaseclient_endpoint_ready{endpoint="a",host="sf-2"}': "1x60"},
+     "ShakenFistGatewayNotServing", None),
+    ({'databaseclient_endpoint_ready{endpoint="a",host="sf-1"}': "0x60", 'databaseclient_endpoint_ready{endpoint="b",host="sf-1"}': "1x60"},
+     "ShakenFistGatewayNotServing", {"severity": "page", "endpoint": "a"}),
+    ({'sf_node_state{node="a",state="error",host="sf-1"}': "0x60", 'sf_node_state{node="a",state="error",host="sf-2"}': "1x60"},
+     "ShakenFistNodeInError", {"severity": "page", "node": "a"}),
+    ({"sf_cluster_network_nodes": "0x60", "cluster_is_leader": "1x60"}, "ShakenFistNoNetworkNode", {"severity": "page"}),
+    ({"sf_cluster_network_nodes": "0x60", "cluster_is_leader": "0x60"}, "ShakenFistNoNetworkNode", None),
+    ({'sf_libvirt_connected{host="sf-2",daemon="sf-queues"}': "0x60", 'sf_libvirt_connected{host="sf-2",daemon="sf-cleaner"}': "0x60"},
+     "ShakenFistLibvirtUnreachable", {"severity": "page", "host": "sf-2"}),
+    ({'storage_watermark{level="full",host="sf-2"}': "1x60"}, "ShakenFistStoreFull", {"severity": "page", "host": "sf-2", "level": "full"}),
+    ({'work_queue_oldest_age_seconds{family="general",priority="1"}': "1000x60"}, "ShakenFistWorkWaits", {"severity": "ticket", "family": "general"}),
+    ({'sf_instance_io_paused{host="sf-2"}': "1x60"}, "ShakenFistInstancePaused", {"severity": "page", "host": "sf-2"}),
+    ({'eventlog_spool_dropped_total{reason="high_water",host="sf-1"}': "0x10 5x60"}, "ShakenFistEventsLost", {"severity": "page", "host": "sf-1"}),
+    # Counters that appear with the first of what they count.
+    ({'eventlog_spool_quarantined_total{reason="refused",host="sf-1"}': "_x10 1x60"}, "ShakenFistEventsQuarantined", {"severity": "ticket", "host": "sf-1"}),
+    ({'eventlog_spool_quarantined_total{reason="refused",host="sf-1"}': "1x60 1x60"}, "ShakenFistEventsQuarantined", None),
+    ({'sf_scheduler_ledger_drift_total{scope="node"}': "_x10 1x60"}, "ShakenFistBookkeepingCorrected", {"severity": "ticket"}),
+    ({'sf_scheduler_ledger_orphans_total{kind="released"}': "0x10 1x60", 'sf_scheduler_ledger_orphans_total{kind="inserted"}': "0x70"},
      "ShakenFistBookkeepingCorrected", {"severity": "ticket"}),
+    ({'database_invariant_violations{check="one"}': "1x70"}, "ShakenFistBookkeepingCorrected", {"severity": "ticket"}),
+    ({'sf_scheduler_ledger_orphans_total{kind="released"}': "0x70", 'database_invariant_violations{check="one"}': "0x70"},
+     "ShakenFistBookkeepingCorrected", None),
+    ({'api_panics_total{host="sf-2",daemon="sf-api"}': "_x10 1x60"}, "ShakenFistDefect", {"severity": "ticket", "host": "sf-2", "daemon": "sf-api"}),
+    ({'sf_net_render_panics_total{host="sf-1",daemon="sf-net"}': "1x10 2x60"}, "ShakenFistDefect", {"severity": "ticket", "daemon": "sf-net"}),
+    ({'maintenance_last_success_timestamp{task="prune-events",host="sf-1"}': "-180000x60"}, "ShakenFistEventsNotPruned", {"severity": "ticket"}),
 ])
 def test_alerts_fire_for_what_they_are_about(promtool, tmp_path, series, alert, labels):
     """With series of one value a minute, an hour of them or two."""
-    at = "100m" if "CapacityLow" in alert else "40m"
+    at = "100m" if "CapacityLow" in alert or "1x60 1x60" in series.values() else "40m"
     asked = f'count(ALERTS{{alertname="{alert}",alertstate="firing"{"".join(f",{key}={json.dumps(value)}" for key, value in (labels or {}).items())}}})'
     samples = [{"labels": "{}", "value": 1}] if labels else []
     (tmp_path / "test.yml").write_text(yaml.safe_dump({
@@ -94,7 +134,7 @@ def test_alerts_fire_for_what_they_are_about(promtool, tmp_path, series, alert, 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_lines_of_daemons_arrive_whole_and_no_others(tmp_path):
+def test_lines_of_daemons_arrive_whole_and_of_no_other_program(tmp_path):
     """The example's own rules, between a socket of the test and a plain connection in place of TLS."""
     line = json.dumps({"ts": "2026-01-01T00:00:00.000Z", "level": "INFO", "message": "quoted \"text\"", "long": "x" * 20000})
     store = socket.create_server(("127.0.0.1", 0))
@@ -103,7 +143,7 @@ def test_lines_of_daemons_arrive_whole_and_no_others(tmp_path):
 
     def take():
         with store.accept()[0].makefile() as stream:
-            lines.append(stream.readline())
+            lines.extend([stream.readline(), stream.readline()])
 
     taker = threading.Thread(target=take)
     taker.start()
@@ -117,6 +157,9 @@ def test_lines_of_daemons_arrive_whole_and_no_others(tmp_path):
     )
     files = unpacked("rsyslog", "libestr0", "libfastjson4")
     (libraries,) = files.glob("usr/lib/*-linux-gnu")
+    as_shipped = [files / "usr/sbin/rsyslogd", "-N1", "-M", libraries / "rsyslog", "-f", EXAMPLES / "logging/rsyslog.conf"]
+    looked = subprocess.run(as_shipped, env={**os.environ, "LD_LIBRARY_PATH": str(libraries)}, capture_output=True, text=True)
+    assert looked.returncode == 0, looked.stderr
     daemon = subprocess.Popen(
         [files / "usr/sbin/rsyslogd", "-n", "-M", libraries / "rsyslog", "-i", tmp_path / "pid", "-f", tmp_path / "rsyslog.conf"],
         env={**os.environ, "LD_LIBRARY_PATH": str(libraries)},
@@ -124,7 +167,7 @@ def test_lines_of_daemons_arrive_whole_and_no_others(tmp_path):
     try:
         while not (tmp_path / "log").exists():
             assert daemon.poll() is None, "rsyslogd has ended"
-        for tag, text in (("sf-api", "no object"), ("cron", line), ("sf-api", line)):
+        for tag, text in (("cron", line), ("sf-api", line), ("sf-net", 'thread panicked at "here"')):
             subprocess.run(["logger", "--socket", tmp_path / "log", "--tag", tag, "--size", "60000", "--", text], check=True)
         # Those that were written before it would be before it.
         taker.join(30)
@@ -132,6 +175,7 @@ def test_lines_of_daemons_arrive_whole_and_no_others(tmp_path):
         daemon.terminate()
         daemon.wait(30)
         store.close()
-    arrived = json.loads(lines[0])
-    assert arrived["daemon"] == "sf-api"
-    assert arrived["line"] == json.loads(line)
+    whole, plain = (json.loads(arrived) for arrived in lines)
+    assert whole["daemon"] == "sf-api"
+    assert whole["line"] == json.loads(line)
+    assert (plain["daemon"], plain["text"]) == ("sf-net", 'thread panicked at "here"')

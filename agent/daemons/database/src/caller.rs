@@ -74,7 +74,12 @@ impl Caller {
 
     /// Whether the request is about the caller's own node, where its call asks for that. The command line names its host
     /// and no node: whoever runs it is root there, and it runs before the host is a node.
-    pub(crate) fn owns<R: Rpc>(&self, call: &Call, request: &R) -> Result<(), Status> {
+    pub(crate) fn owns<R: Rpc>(&self, request: &R) -> Result<(), Status> {
+        let named = request.context().map(|context| context.caller_node.as_str());
+        self.speaks_for(&R::CALL, named.filter(|node| !node.is_empty()), request.node_uuid())
+    }
+
+    fn speaks_for(&self, call: &Call, named: Option<&str>, subject: Option<&str>) -> Result<(), Status> {
         let Some(own) = self.node.as_ref().filter(|node| node.parse::<NodeId>().is_ok()) else {
             return if call.scope == CallScope::OwnNode && self.daemon != CTL {
                 Err(status::refused(format!(
@@ -85,10 +90,8 @@ impl Caller {
                 Ok(())
             };
         };
-        let named =
-            request.context().map(|context| context.caller_node.as_str()).filter(|node| !node.is_empty());
         let foreign = |node: &str| !node.eq_ignore_ascii_case(own);
-        let subject = request.node_uuid().filter(|_| call.scope == CallScope::OwnNode);
+        let subject = subject.filter(|_| call.scope == CallScope::OwnNode);
         if named.is_some_and(foreign) || subject.is_some_and(foreign) {
             return Err(status::refused(format!("{} is about another node than the caller's", call.method)));
         }
@@ -184,16 +187,15 @@ mod tests {
         let check_in =
             |node: &str| CheckInRequest { node_uuid: node.to_owned(), ..CheckInRequest::default() };
         let mut caller = caller("resources");
-        let call = CheckInRequest::CALL;
         for nowhere in [None, Some(""), Some("n1.test")] {
             caller.node = nowhere.map(str::to_owned);
-            assert!(caller.owns(&call, &check_in(&own)).is_err(), "it runs at {nowhere:?}");
-            assert!(caller.owns(&GetNodeRequest::CALL, &GetNodeRequest::default()).is_ok());
+            assert!(caller.owns(&check_in(&own)).is_err(), "it runs at {nowhere:?}");
+            assert!(caller.owns(&GetNodeRequest::default()).is_ok());
         }
         caller.node = Some(own.clone());
-        assert!(caller.owns(&call, &check_in(&own)).is_ok());
-        assert!(caller.owns(&call, &check_in(&other)).is_err());
-        assert!(caller.owns(&GetNodeRequest::CALL, &GetNodeRequest { reference: other }).is_ok());
+        assert!(caller.owns(&check_in(&own)).is_ok());
+        assert!(caller.owns(&check_in(&other)).is_err());
+        assert!(caller.owns(&GetNodeRequest { reference: other }).is_ok());
     }
 
     #[test]

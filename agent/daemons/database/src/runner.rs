@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use prost::Message;
+use sf_protos::common::MutationContext;
 use sf_protos::{Call, CallKind, Rpc};
 use sf_store::{
-    Conn, Deadline, Pool, StoreError, StoreResult, TxContext, events, locks, mutations, session, statements,
-    transaction,
+    Conn, Deadline, Pool, StoreResult, TxContext, events, locks, mutations, session, statements, transaction,
 };
 use tonic::Status;
 
@@ -29,21 +30,53 @@ pub(crate) enum Lane {
     Lease,
 }
 
-/// Runs a call by its kind.
-pub(crate) async fn run<R: Rpc>(
+/// A call to run, whatever its messages are: what the runner wants to know of its request, and its work.
+pub(crate) struct Order {
+    call: Call,
+    context: Option<MutationContext>,
+    job: Box<dyn Job>,
+}
+
+impl Order {
+    /// The work of a call for a request of this caller, who must not speak for another node.
+    pub(crate) fn of<R: Rpc>(caller: &Caller, request: R, work: Work<R>) -> Result<Self, Status> {
+        caller.owns(&request)?;
+        let context = request.context().cloned();
+        Ok(Self { call: R::CALL, context, job: Box::new(Bound { request, work }) })
+    }
+}
+
+/// Work that has its request and can be done several times, should a transaction have to be run again.
+trait Job: Send + Sync {
+    /// Does it, and gives the reply as it travels.
+    fn run<'a>(&'a self, conn: &'a mut Conn, ctx: &'a TxContext) -> BoxFuture<'a, StoreResult<Vec<u8>>>;
+}
+
+struct Bound<R: Rpc> {
+    request: R,
+    work: Work<R>,
+}
+
+impl<R: Rpc> Job for Bound<R> {
+    fn run<'a>(&'a self, conn: &'a mut Conn, ctx: &'a TxContext) -> BoxFuture<'a, StoreResult<Vec<u8>>> {
+        let working = (self.work)(conn, ctx, &self.request);
+        working.map(|outcome| outcome.map(|reply| reply.encode_to_vec())).boxed()
+    }
+}
+
+/// Runs a call by its kind, and gives its reply as it travels.
+pub(crate) async fn run(
     gateway: &Arc<Gateway>,
     lane: Lane,
     caller: &Caller,
-    request: R,
-    work: Work<R>,
-) -> Result<R::Reply, Status> {
-    let call = R::CALL;
+    order: Order,
+) -> Result<Bytes, Status> {
+    let call = order.call;
     let mutates = call.kind != CallKind::Read;
     if mutates && gateway.is_read_only() {
         return Err(status::read_only());
     }
-    let context = caller.transaction(&call, request.context(), gateway.settings.load_full())?;
-    caller.owns(&call, &request)?;
+    let context = caller.transaction(&call, order.context.as_ref(), gateway.settings.load_full())?;
     let place = match lane {
         Lane::Ordinary => Some(gateway.admission.enter(caller.deadline).await?),
         Lane::Lease => None,
@@ -55,13 +88,13 @@ pub(crate) async fn run<R: Rpc>(
     let deadline = caller.deadline;
     let gateway = gateway.clone();
     let task = async move {
-        let (context, request) = (Arc::new(context), Arc::new(request));
+        let (context, order) = (Arc::new(context), Arc::new(order));
         let work = statements::attributed(call.method, async {
             let context = context.clone();
             if mutates {
-                mutate(&pool, deadline, context, request, work).await
+                mutate(&pool, deadline, context, order).await
             } else {
-                session(&pool, deadline, |conn| async move { work(conn, &context, &request).await }.boxed())
+                session(&pool, deadline, |conn| async move { order.job.run(conn, &context).await }.boxed())
                     .await
             }
         });
@@ -72,7 +105,7 @@ pub(crate) async fn run<R: Rpc>(
         drop(place);
         outcome
     };
-    detached(call, task).await
+    detached(call, task).await.map(Bytes::from)
 }
 
 /// Runs the work of a call on a task of its own. A client that goes away drops its call, but not the task: no transaction
@@ -92,38 +125,31 @@ pub(crate) async fn detached<T: Send + 'static>(
 
 /// One transaction: the memory of the mutation first, then the work, then events, then the proof that the caller still
 /// leads, then commit.
-async fn mutate<R: Rpc>(
+async fn mutate(
     pool: &Pool,
     deadline: Deadline,
     context: Arc<TxContext>,
-    request: Arc<R>,
-    work: Work<R>,
-) -> StoreResult<R::Reply> {
-    transaction(pool, deadline, |conn| attempt(conn, context.clone(), request.clone(), work).boxed()).await
+    order: Arc<Order>,
+) -> StoreResult<Vec<u8>> {
+    transaction(pool, deadline, |conn| attempt(conn, context.clone(), order.clone()).boxed()).await
 }
 
-async fn attempt<R: Rpc>(
-    conn: &mut Conn,
-    context: Arc<TxContext>,
-    request: Arc<R>,
-    work: Work<R>,
-) -> StoreResult<R::Reply> {
+async fn attempt(conn: &mut Conn, context: Arc<TxContext>, order: Arc<Order>) -> StoreResult<Vec<u8>> {
     context.begin_attempt();
-    let call = R::CALL;
+    let call = order.call;
     let id = context.mutation_id.filter(|_| call.kind == CallKind::Mutation);
     if let Some(id) = id
         && let Some(reply) = mutations::begin(conn, id, call.method).await?
     {
         metrics::counter!("database_mutation_replays_total", "operation" => call.method).increment(1);
-        return R::Reply::decode(reply.as_slice())
-            .map_err(|error| StoreError::Corrupt(format!("a remembered reply: {error}")));
+        return Ok(reply);
     }
-    let reply = work(conn, &context, &request).await?;
+    let reply = order.job.run(conn, &context).await?;
     if let Some(id) = id {
-        mutations::finish(conn, id, reply.encode_to_vec()).await?;
+        mutations::finish(conn, id, reply.clone()).await?;
     }
     let mut facts = context.take_events();
-    facts.extend(request.context().iter().flat_map(|context| context.events.iter().cloned()));
+    facts.extend(order.context.iter().flat_map(|context| context.events.iter().cloned()));
     events::insert(conn, &facts).await?;
     if let Some(fence) = &context.fence {
         locks::verify(conn, fence).await?;

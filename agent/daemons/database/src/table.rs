@@ -8,14 +8,16 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::post;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use prost::Message;
-use sf_protos::{CALLS, Rpc};
+use sf_protos::{CALLS, Call, Encoded, Rpc};
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
-use tonic_prost::ProstCodec;
 
 use crate::caller::Caller;
-use crate::runner::{self, Lane, Work};
+use crate::runner::{self, Lane, Order, Work};
 use crate::state::Gateway;
 use crate::status;
 
@@ -25,6 +27,11 @@ const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 /// Calls that keep leases alive and must not queue behind anything.
 const LEASE_CALLS: [&str; 6] =
     ["RefreshLocks", "RenewClaims", "RenewRenderClaims", "RenewCarrierSession", "RenewLeases", "CheckIn"];
+
+/// What answers a call: messages as they travel. The many types of messages end here, so that what serves them is compiled
+/// once and not once for each of them.
+type Handler =
+    Arc<dyn Fn(Arc<Gateway>, Caller, Bytes) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync>;
 
 /// A table under construction.
 pub(crate) struct Table {
@@ -42,33 +49,49 @@ impl Table {
     /// Binds a call to a store function; its kind, callers and scope stand in its proto file.
     pub(crate) fn bind<R: Rpc>(self, work: Work<R>) -> Self {
         let lane = if LEASE_CALLS.contains(&R::CALL.method) { Lane::Lease } else { Lane::Ordinary };
-        self.bind_with::<R, _, _>(move |gateway, caller, request| async move {
-            runner::run(&gateway, lane, &caller, request, work).await
-        })
+        let handler = move |gateway, caller, message| {
+            async move {
+                let order = Order::of(&caller, request::<R>(message)?, work)?;
+                runner::run(&gateway, lane, &caller, order).await
+            }
+            .boxed()
+        };
+        self.insert(R::CALL, Arc::new(handler))
     }
 
     /// Binds a call that does more than one store function: the long polls.
-    pub(crate) fn bind_with<R, F, H>(mut self, handle: H) -> Self
+    pub(crate) fn bind_with<R, F, H>(self, handle: H) -> Self
     where
         R: Rpc,
         F: Future<Output = Result<R::Reply, Status>> + Send + 'static,
         H: Fn(Arc<Gateway>, Caller, R) -> F + Clone + Send + Sync + 'static,
     {
+        let handler = move |gateway, caller, message| {
+            let handle = handle.clone();
+            async move {
+                let reply = handle(gateway, caller, request::<R>(message)?).await?;
+                Ok(Bytes::from(reply.encode_to_vec()))
+            }
+            .boxed()
+        };
+        self.insert(R::CALL, Arc::new(handler))
+    }
+
+    fn insert(mut self, call: Call, handler: Handler) -> Self {
         let gateway = self.gateway.clone();
         let route = post(move |request: http::Request<Body>| {
-            let service = Bound::<R, H> { gateway, handle, call: std::marker::PhantomData };
+            let caller = Caller::read(request.headers());
+            let answering = Answering { call, gateway: gateway.clone(), caller, handler: handler.clone() };
             async move {
-                let caller = Caller::read(request.headers());
-                let mut grpc = Grpc::new(ProstCodec::<R::Reply, R>::default())
+                let mut grpc = Grpc::new(Encoded)
                     .max_decoding_message_size(MAX_MESSAGE)
                     .max_encoding_message_size(MAX_MESSAGE);
-                let response = grpc.unary(service.with(caller), request).await;
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(grpc.unary(answering, request).await)
             }
         });
-        let fresh = self.bound.insert(R::CALL.path);
-        debug_assert!(fresh, "{} is bound twice", R::CALL.path);
-        self.router = self.router.route(R::CALL.path, route);
+        let fresh = self.bound.insert(call.path);
+        debug_assert!(fresh, "{} is bound twice", call.path);
+        self.router = self.router.route(call.path, route);
         self
     }
 
@@ -83,45 +106,35 @@ impl Table {
     }
 }
 
-struct Bound<R, H> {
-    gateway: Arc<Gateway>,
-    handle: H,
-    call: std::marker::PhantomData<fn(R)>,
-}
-
-impl<R, H> Bound<R, H> {
-    fn with(self, caller: Caller) -> Answering<R, H> {
-        Answering { bound: self, caller }
-    }
+fn request<R: Rpc>(message: Bytes) -> Result<R, Status> {
+    R::decode(message)
+        .map_err(|error| Status::internal(format!("{}: the request cannot be read: {error}", R::CALL.method)))
 }
 
 /// One call being answered.
-struct Answering<R, H> {
-    bound: Bound<R, H>,
+struct Answering {
+    call: Call,
+    gateway: Arc<Gateway>,
     caller: Caller,
+    handler: Handler,
 }
 
-impl<R, F, H> UnaryService<R> for Answering<R, H>
-where
-    R: Rpc,
-    F: Future<Output = Result<R::Reply, Status>> + Send + 'static,
-    H: Fn(Arc<Gateway>, Caller, R) -> F + Clone + Send + Sync + 'static,
-{
-    type Response = R::Reply;
-    type Future = futures::future::BoxFuture<'static, Result<Response<R::Reply>, Status>>;
+impl UnaryService<Bytes> for Answering {
+    type Response = Bytes;
+    type Future = BoxFuture<'static, Result<Response<Bytes>, Status>>;
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        let (gateway, caller, handle) =
-            (self.bound.gateway.clone(), self.caller.clone(), self.bound.handle.clone());
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let (call, gateway, caller) = (self.call, self.gateway.clone(), self.caller.clone());
+        let handler = self.handler.clone();
         Box::pin(async move {
-            let operation = R::CALL.method;
+            let operation = call.method;
             let daemon = caller.label();
             metrics::counter!("database_requests_total", "operation" => operation, "caller_daemon" => daemon)
                 .increment(1);
             let began = Instant::now();
-            let outcome = match caller.may(&R::CALL) {
+            let outcome = match caller.may(&call) {
                 Ok(()) if gateway.is_draining() && waits(operation) => Err(status::draining()),
-                Ok(()) => handle(gateway, caller, request.into_inner()).await,
+                Ok(()) => handler(gateway, caller, request.into_inner()).await,
                 Err(refusal) => Err(refusal),
             };
             metrics::histogram!("database_request_seconds", "operation" => operation)
@@ -129,7 +142,7 @@ where
             match outcome {
                 Ok(reply) => {
                     #[expect(clippy::cast_precision_loss, reason = "replies are at most 4 MiB")]
-                    let bytes = reply.encoded_len() as f64;
+                    let bytes = reply.len() as f64;
                     metrics::histogram!("database_reply_bytes", "operation" => operation).record(bytes);
                     Ok(Response::new(reply))
                 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use rand::Rng;
-use sf_protos::Rpc;
+use sf_protos::{Call, Encoded};
 use tonic::client::Grpc;
 use tonic::{Code, Status};
-use tonic_prost::ProstCodec;
 
 use crate::caller::Caller;
 use crate::endpoint::{Endpoint, State};
@@ -19,16 +19,17 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Sends `request` to `endpoint` with a deadline that the gateway is told.
-pub(crate) async fn send<R: Rpc>(
+pub(crate) async fn send(
     endpoint: &Endpoint,
     caller: &Caller,
-    request: R,
+    call: &Call,
+    request: Bytes,
     limit: Duration,
-) -> Result<R::Reply, Status> {
-    let outcome =
-        tokio::time::timeout(limit, unary(endpoint, caller, request, limit)).await.unwrap_or_else(|_| {
-            Err(Status::deadline_exceeded(format!("{} did not answer in {limit:?}", endpoint.name)))
-        });
+) -> Result<Bytes, Status> {
+    let answer = tokio::time::timeout(limit, unary(endpoint, caller, call, request, limit)).await;
+    let outcome = answer.unwrap_or_else(|_| {
+        Err(Status::deadline_exceeded(format!("{} did not answer in {limit:?}", endpoint.name)))
+    });
     let result = outcome.as_ref().err().map_or(Code::Ok, Status::code);
     metrics::counter!("databaseclient_attempts_total", "endpoint" => endpoint.name.clone(), "result" => label(result))
         .increment(1);
@@ -38,12 +39,13 @@ pub(crate) async fn send<R: Rpc>(
     outcome
 }
 
-async fn unary<R: Rpc>(
+async fn unary(
     endpoint: &Endpoint,
     caller: &Caller,
-    message: R,
+    call: &Call,
+    message: Bytes,
     limit: Duration,
-) -> Result<R::Reply, Status> {
+) -> Result<Bytes, Status> {
     let mut client = Grpc::new(endpoint.channel())
         .max_encoding_message_size(MAX_MESSAGE)
         .max_decoding_message_size(MAX_MESSAGE);
@@ -51,9 +53,8 @@ async fn unary<R: Rpc>(
     let mut request = tonic::Request::new(message);
     request.set_timeout(limit);
     caller.write(request.metadata_mut());
-    let path = PathAndQuery::from_static(R::CALL.path);
-    let codec = ProstCodec::<R, R::Reply>::default();
-    client.unary(request, path, codec).await.map(tonic::Response::into_inner)
+    let path = PathAndQuery::from_static(call.path);
+    client.unary(request, path, Encoded).await.map(tonic::Response::into_inner)
 }
 
 /// Whether another attempt may end better.

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use prost::Message;
 use rand::Rng;
-use sf_protos::Rpc;
 use sf_protos::common::MutationContext;
+use sf_protos::{Call, Rpc};
 use tonic::{Code, Status};
 
 use crate::attempt;
@@ -74,9 +78,21 @@ impl Gateway {
     ) -> Result<R::Reply, Status> {
         // Once per logical call: the gateway recognises a repeated attempt by it.
         request.fill_context(|| self.mutation());
+        let reply = self.exchange(class, R::CALL, request.encode_to_vec().into()).await?;
+        R::Reply::decode(reply).map_err(|error| {
+            Status::internal(format!("{}: the reply cannot be read: {error}", R::CALL.method))
+        })
+    }
+
+    /// The same for any call, with messages as they travel. Boxed, so that no caller compiles what is within.
+    fn exchange(&self, class: CallClass, call: Call, request: Bytes) -> BoxFuture<'_, Result<Bytes, Status>> {
+        self.measured(class, call, request).boxed()
+    }
+
+    async fn measured(&self, class: CallClass, call: Call, request: Bytes) -> Result<Bytes, Status> {
         let began = Instant::now();
-        let outcome = self.attempts(class, &request, began + class.total()).await;
-        let operation = R::CALL.method;
+        let outcome = self.attempts(class, &call, &request, began + class.total()).await;
+        let operation = call.method;
         let result = attempt::label(outcome.as_ref().err().map_or(Code::Ok, Status::code));
         metrics::counter!("databaseclient_requests_total", "operation" => operation, "result" => result)
             .increment(1);
@@ -88,12 +104,13 @@ impl Gateway {
         outcome
     }
 
-    async fn attempts<R: Rpc>(
+    async fn attempts(
         &self,
         class: CallClass,
-        request: &R,
+        call: &Call,
+        request: &Bytes,
         deadline: Instant,
-    ) -> Result<R::Reply, Status> {
+    ) -> Result<Bytes, Status> {
         let mut previous: Option<Arc<Endpoint>> = None;
         let mut number = 0;
         loop {
@@ -104,10 +121,11 @@ impl Gateway {
                 .pick(name)
                 .ok_or_else(|| Status::unavailable("no gateway is configured"))?;
             let limit = class.attempt().min(deadline.saturating_duration_since(Instant::now()));
-            let status = match attempt::send(&endpoint, &self.inner.caller, request.clone(), limit).await {
-                Ok(reply) => return Ok(reply),
-                Err(status) => status,
-            };
+            let status =
+                match attempt::send(&endpoint, &self.inner.caller, call, request.clone(), limit).await {
+                    Ok(reply) => return Ok(reply),
+                    Err(status) => status,
+                };
             if !class.retries() || !attempt::may_retry(&status) {
                 return Err(status);
             }

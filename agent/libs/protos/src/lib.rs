@@ -3,9 +3,11 @@
 //! Nothing here decides anything: types come from the proto files, conversions are next door in [`convert`], and
 //! [`rpc`] says of every call of the database tier what it is and who may make it.
 
+mod codec;
 pub mod convert;
 pub mod rpc;
 
+pub use codec::Encoded;
 pub use rpc::{CALLS, Call, CallKind, CallScope, Rpc};
 
 /// The encoded descriptor set of every proto file, for server reflection.

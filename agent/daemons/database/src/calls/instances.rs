@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::FutureExt;
+use prost::Message;
 use sf_gateway::error_info;
 use sf_protos::Rpc;
 use sf_protos::instances::{
-    CheckInstancesRequest, ClearTombstoneRequest, CreateInstanceReply, CreateInstanceRequest,
-    DeleteAllInstancesRequest, DeleteInstanceRequest, EnsureDeleteQueuedRequest, FinishDeleteRequest,
-    GetInstanceDefinitionRequest, GetInstanceRequest, ListInstancesForNodeRequest, ListInstancesRequest,
-    RecordBootRequest, RecordCreatedRequest, RecordPowerStatesRequest, RequestPowerRequest,
-    SettleErrorRequest, SwapPortRequest, TransitionInstanceRequest,
+    CandidateRefusal, CheckInstancesRequest, ClearTombstoneRequest, CreateInstanceReply,
+    CreateInstanceRequest, DeleteAllInstancesRequest, DeleteInstanceRequest, EnsureDeleteQueuedRequest,
+    FinishDeleteRequest, GetInstanceDefinitionRequest, GetInstanceRequest, ListInstancesForNodeRequest,
+    ListInstancesRequest, RecordBootRequest, RecordCreatedRequest, RecordPowerStatesRequest,
+    RequestPowerRequest, SettleErrorRequest, SwapPortRequest, TransitionInstanceRequest,
 };
 use sf_store::capacity::{self, Refusal};
 use sf_store::instances::{self, Create};
@@ -19,7 +21,7 @@ use tonic::{Code, Status};
 
 use super::waits::in_place;
 use crate::caller::Caller;
-use crate::runner::{self, Lane};
+use crate::runner::{self, Lane, Order};
 use crate::state::Gateway;
 use crate::status;
 use crate::table::Table;
@@ -73,8 +75,9 @@ async fn create(
         // Each attempt carries the one candidate it tries, and the same mutation: only a commit is remembered.
         let attempt =
             CreateInstanceRequest { candidate_node_uuids: vec![node.to_string()], ..request.clone() };
-        let status = match runner::run(&gateway, Lane::Ordinary, &caller, attempt, on_candidate).await {
-            Ok(reply) => return Ok(CreateInstanceReply { refusals: refused.refusals, ..reply }),
+        let order = Order::of(&caller, attempt, on_candidate)?;
+        let status = match runner::run(&gateway, Lane::Ordinary, &caller, order).await {
+            Ok(reply) => return created(reply, refused.refusals),
             Err(status) => status,
         };
         if status.code() == Code::AlreadyExists {
@@ -100,6 +103,11 @@ async fn create(
         }
     }
     Ok(refused)
+}
+
+fn created(reply: Bytes, refusals: Vec<CandidateRefusal>) -> Result<CreateInstanceReply, Status> {
+    let reply = CreateInstanceReply::decode(reply).map_err(|error| Status::internal(error.to_string()))?;
+    Ok(CreateInstanceReply { refusals, ..reply })
 }
 
 fn on_candidate<'a>(

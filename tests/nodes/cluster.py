@@ -23,8 +23,10 @@ class Mariadb:
         self.process = None
 
     def start(self):
-        self.root.mkdir(parents=True)
-        run("mariadb-install-db", "--no-defaults", "--user=root", "--auth-root-authentication-method=socket",
+        # Not /tmp: a server that starts deletes the temporary tables it finds, also those of another one.
+        scratch = self.root / "tmp"
+        scratch.mkdir(parents=True)
+        run("env", f"TMPDIR={scratch}", "mariadb-install-db", "--no-defaults", "--user=root", "--auth-root-authentication-method=socket",
             "--skip-test-db", f"--datadir={self.root}/data")
         init = self.root / "init.sql"
         init.write_text(
@@ -35,7 +37,7 @@ class Mariadb:
         log = open(self.root / "server.log", "ab")
         self.process = subprocess.Popen(
             ["mariadbd", "--no-defaults", "--user=root", "--skip-networking", f"--datadir={self.root}/data",
-             f"--socket={self.socket}", f"--init-file={init}", "--innodb-buffer-pool-size=128M"],
+             f"--tmpdir={scratch}", f"--socket={self.socket}", f"--init-file={init}", "--innodb-buffer-pool-size=128M"],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
         )
         until("MariaDB answers", lambda: run("mariadb-admin", "--socket", self.socket, "ping", check=False))

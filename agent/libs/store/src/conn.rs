@@ -153,8 +153,8 @@ impl Pools {
     pub fn new(options: &ConnectOptions, ordinary: u32, lease: u32) -> Self {
         let generation = Arc::new(AtomicU64::new(0));
         Self {
-            ordinary: pool_of(options, ordinary, &generation),
-            lease: pool_of(options, lease, &generation),
+            ordinary: pool_of(options, ordinary, &generation, CONNECT_TIMEOUT),
+            lease: pool_of(options, lease, &generation, CONNECT_TIMEOUT),
             generation,
         }
     }
@@ -167,10 +167,16 @@ impl Pools {
 
 /// One pool of at most `size` sessions.
 pub fn pool(options: &ConnectOptions, size: u32) -> Pool {
-    pool_of(options, size, &Arc::default())
+    pool_of(options, size, &Arc::default(), CONNECT_TIMEOUT)
 }
 
-fn pool_of(options: &ConnectOptions, size: u32, generation: &Arc<AtomicU64>) -> Pool {
+/// A pool whose callers wait at most `patience` for one of its sessions.
+pub(crate) fn pool_of(
+    options: &ConnectOptions,
+    size: u32,
+    generation: &Arc<AtomicU64>,
+    patience: Duration,
+) -> Pool {
     let (options, opened, used) = (options.clone(), generation.clone(), generation.clone());
     let mut config = ManagerConfig::<Conn>::default();
     config.custom_setup =
@@ -181,7 +187,7 @@ fn pool_of(options: &ConnectOptions, size: u32, generation: &Arc<AtomicU64>) -> 
         prove(conn, generation).boxed()
     }));
     let manager = AsyncDieselConnectionManager::new_with_config("", config);
-    Pool::builder().max_size(size).connection_timeout(CONNECT_TIMEOUT).build_unchecked(manager)
+    Pool::builder().max_size(size).connection_timeout(patience).build_unchecked(manager)
 }
 
 /// The end of every attempt to get a session. The pool has none of its own: a server that takes connections and then says

@@ -109,6 +109,7 @@ impl Mariadb {
         }
         let program = find(INSTALL)?;
         let made = Command::new(&program)
+            .env("TMPDIR", self.scratch()?)
             .args([
                 "--no-defaults",
                 "--user=root",
@@ -140,6 +141,7 @@ impl Mariadb {
                 "--performance-schema=OFF",
             ])
             .arg(format!("--datadir={}", self.data().display()))
+            .arg(format!("--tmpdir={}", self.scratch()?.display()))
             .arg(format!("--socket={}", socket(&self.layout).display()))
             .arg(format!("--pid-file={}", self.pid_file().display()))
             .arg(format!("--init-file={}", init.display()))
@@ -154,6 +156,13 @@ impl Mariadb {
             .with_context(|| format!("{} cannot be run", program.display()))?;
         *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
         Ok(())
+    }
+
+    /// Where temporary tables are. A server that starts deletes those it finds: in `/tmp`, also those of another server.
+    fn scratch(&self) -> Result<PathBuf, Failure> {
+        let path = self.directory().join("tmp");
+        std::fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+        Ok(path)
     }
 
     /// Statements the server runs at each start: they make the schema and the user of the agent.

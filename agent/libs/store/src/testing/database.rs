@@ -10,7 +10,7 @@ use sf_config::ClusterConfig;
 use tokio::sync::Mutex;
 
 use super::server::Server;
-use crate::conn::{Conn, ConnectOptions, Pool, connect, pool};
+use crate::conn::{Conn, ConnectOptions, Pool, connect, pool, pool_of};
 use crate::context::{Settings, TxContext};
 use crate::error::{StoreError, StoreResult};
 use crate::migrate::ensure_schema;
@@ -19,6 +19,11 @@ use crate::transaction::{Deadline, transaction};
 
 /// The schema that others are cloned from.
 const TEMPLATE: &str = "template";
+
+/// Sessions of one test.
+const SESSIONS: u32 = 24;
+/// What a test waits for a session and for a transaction, on a machine that is busy with something else.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The server of this test process.
 static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
@@ -79,7 +84,7 @@ impl TestDatabase {
         let making = async {
             let options = make(server, "own").await?;
             ensure_schema(&options, &mut |_| {}).await?;
-            Ok::<_, Box<dyn std::error::Error>>(Self { pool: pool(&options, 24), options })
+            Ok::<_, Box<dyn std::error::Error>>(Self { pool: pool(&options, SESSIONS), options })
         };
         making.await.unwrap_or_else(|e| panic!("a test database cannot be made: {e}"))
     }
@@ -87,7 +92,9 @@ impl TestDatabase {
     async fn create(shared: &Shared) -> StoreResult<Self> {
         let name = format!("test{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let options = make(&shared.server, &name).await?;
-        Ok(Self { pool: pool(&options, 24), options })
+        // Hundreds of callers at once stand in a queue here that a gateway has before its pool. A machine that is busy
+        // with something else does not make the server unreachable.
+        Ok(Self { pool: pool_of(&options, SESSIONS, &Arc::default(), PATIENCE), options })
     }
 
     /// One more session.
@@ -132,7 +139,7 @@ impl TestDatabase {
     {
         let ctx = Arc::new(TxContext::internal(settings(&[]), "test"));
         let work = Arc::new(work);
-        transaction(&self.pool, Deadline::default(), move |conn| {
+        transaction(&self.pool, Deadline::after(PATIENCE), move |conn| {
             let (ctx, work) = (ctx.clone(), work.clone());
             Box::pin(async move {
                 ctx.begin_attempt();

@@ -60,7 +60,9 @@ impl Server {
     }
 
     fn start_in(directory: &Path, options: &[&str]) -> Result<Self, ServerError> {
-        let data = directory.join("data");
+        let (data, scratch) = (directory.join("data"), directory.join("tmp"));
+        // A server that starts deletes the temporary tables it finds, and those of another server are none of its business.
+        fs::create_dir(&scratch).map_err(failed)?;
         let install = Command::new("/usr/bin/mariadb-install-db")
             .args([
                 "--no-defaults",
@@ -70,6 +72,7 @@ impl Server {
             ])
             .arg(format!("--datadir={}", data.display()))
             .args(["--innodb-log-file-size=16M", "--innodb-flush-method=nosync"])
+            .env("TMPDIR", &scratch)
             .output()
             .map_err(failed)?;
         if !install.status.success() {
@@ -87,6 +90,7 @@ impl Server {
                 "--skip-log-bin",
             ])
             .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--tmpdir={}", scratch.display()))
             .arg(format!("--socket={}", directory.join("s").display()))
             .arg(format!("--pid-file={}", directory.join("pid").display()))
             .args([

@@ -17,5 +17,6 @@ mod nodes;
 mod operations;
 mod rollout;
 mod schema;
+mod servers;
 mod sweeps;
 mod tls;

@@ -42,11 +42,13 @@ if [ "${#missing[@]}" -gt 0 ]; then
         trap 'rm -f "$policy"' EXIT
     fi
     apt-get update -q >/dev/null || fail "apt-get update" "a package source did not answer" "check the network and /etc/apt/sources.list"
-    if ! apt-get install -y -q --no-install-recommends "${missing[@]}" >/tmp/sf-apt.$$.log 2>&1; then
+    # apt would also remove what is in the way, and be content.
+    apt=(apt-get install -y -q --no-install-recommends --no-remove)
+    if ! "${apt[@]}" "${missing[@]}" >/tmp/sf-apt.$$.log 2>&1; then
         # A newer qemu-utils from another suite conflicts with the emulator of this one: take both from one suite.
         suite=$(. /etc/os-release && printf '%s' "$VERSION_CODENAME")
         if grep -q qemu-utils /tmp/sf-apt.$$.log &&
-            apt-get install -y -q --no-install-recommends --allow-downgrades "qemu-utils/$suite" "${missing[@]}" >/tmp/sf-apt.$$.log 2>&1; then
+            "${apt[@]}" --allow-downgrades "qemu-utils/$suite" "${missing[@]}" >/tmp/sf-apt.$$.log 2>&1; then
             say "qemu-utils was taken from $suite, to match the emulator"
         else
             tail -n 20 /tmp/sf-apt.$$.log >&2

@@ -24,11 +24,13 @@ def upload(client, arguments):
 
 def marker(client, arguments):
     """Waits for the guest's report on its console, and prints the address in it."""
+    # It may have been given by its name.
+    instance = client.get_instance(arguments.instance)["uuid"]
     deadline = time.monotonic() + arguments.seconds
     while time.monotonic() < deadline:
-        console = client.get_console_data(arguments.instance, -1)
+        console = client.get_console_data(instance, -1)
         for words in (line.split() for line in console.splitlines()):
-            if words[:2] == ["SF-GUEST", arguments.instance]:
+            if words[:2] == ["SF-GUEST", instance]:
                 if words[3] != arguments.marker:
                     sys.exit(f"the guest read {words[3]!r}, not {arguments.marker!r}")
                 return words[2]

@@ -12,6 +12,8 @@ from ansible.plugins.loader import lookup_loader
 from ansible_collections.shakenfist.cloud.plugins.modules.node_files import MODES
 
 MODULE = 'shakenfist.cloud.node_files'
+# Where the text of a file comes from.
+SOURCES = ('template', 'content', 'json')
 
 
 class ActionModule(ActionBase):
@@ -48,13 +50,15 @@ class ActionModule(ActionBase):
         if entry.get('state', 'file') != 'file':
             yield {**entry, 'paths': list(paths)}
             return
-        if ('template' in entry) == ('content' in entry):
-            raise AnsibleActionFail(f"{', '.join(paths)}: give either a template or a content")
-        plain = {key: value for key, value in entry.items() if key not in ('template', 'vars')}
+        if sum(source in entry for source in SOURCES) != 1:
+            raise AnsibleActionFail(f"{', '.join(paths)}: give one of {', '.join(SOURCES)}")
+        plain = {key: value for key, value in entry.items() if key not in (*SOURCES, 'vars')}
         for path in paths:
             if 'template' in entry:
                 names = {**entry.get('vars', {}), 'item': paths[path] if isinstance(paths, dict) else None}
                 content = self._render(entry['template'], names, task_vars)
+            elif 'json' in entry:
+                content = json.dumps(entry['json'], indent=2, sort_keys=True) + '\n'
             else:
                 # Ansible before 2.19 takes a text for a list or a dictionary when it looks like one.
                 content = entry['content'] if isinstance(entry['content'], str) else json.dumps(entry['content'])

@@ -40,6 +40,9 @@ options:
       content:
         description: Text of the files, if there is no template.
         type: str
+      json:
+        description: Value that the files hold as JSON, if there is neither a template nor a content.
+        type: dict
       validate:
         description: Command that accepts a new text by ending well, before it takes its place. C(%s) is the file to look at.
         type: str
@@ -127,6 +130,7 @@ def main():
         'template': {'type': 'str'},
         'vars': {'type': 'dict'},
         'content': {'type': 'str'},
+        'json': {'type': 'dict'},
         'validate': {'type': 'str'},
         'where_exists': {'type': 'path'},
         'checksum': {'type': 'str'},

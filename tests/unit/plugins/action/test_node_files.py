@@ -120,6 +120,7 @@ def test_what_is_found_in_the_place_of_a_file(site):
     assert (site.target / 'elsewhere').read_text() == 'not ours\n'
     assert os.readlink(site.target / 'name') == 'plain'
 
+
 def test_a_text_is_looked_at_before_it_takes_its_place(site):
     def entry(text):
         return [{'content': text, 'paths': [f'{site.target}/checked'], 'validate': 'grep --quiet good %s', 'mode': '0640'}]
@@ -194,6 +195,13 @@ def test_a_template_gets_names_of_its_entry(site):
     assert (site.target / 'one').read_text() == 'runs one for them\n'
 
 
+def test_a_value_is_written_as_json(site):
+    entry = [{'json': {'name': '{{ owner_of_all }}', 'level': 3}, 'paths': [f'{site.target}/one']}]
+    assert site.run(entry)[0] == 1
+    assert (site.target / 'one').read_text() == '{\n  "level": 3,\n  "name": "us"\n}\n'
+    assert site.run(entry)[0] == 0
+
+
 def test_what_an_interrupted_run_left_is_used_up(site):
     (site.target / '.plain.new').write_text('half a te')
     (site.target / '.name.new').symlink_to('somewhere')
@@ -206,8 +214,8 @@ def test_what_an_interrupted_run_left_is_used_up(site):
     ({'content': 'text', 'paths': ['{}/taken']}, 'taken: is a directory; move it away'),
     ({'state': 'absent', 'paths': ['{}/taken']}, 'taken: is a directory; move it away'),
     ({'state': 'directory', 'paths': ['{}/a-file']}, 'a-file: is not a directory; move it away'),
-    ({'paths': ['{}/plain']}, 'give either a template or a content'),
-    ({'content': 'text', 'template': 'unit.j2', 'paths': ['{}/plain']}, 'give either a template or a content'),
+    ({'paths': ['{}/plain']}, 'give one of template, content, json'),
+    ({'content': 'text', 'template': 'unit.j2', 'paths': ['{}/plain']}, 'give one of template, content, json'),
     ({'content': 'text', 'paths': ['{}/plain'], 'colour': 'red'}, 'Unsupported parameters'),
     ({'content': 'text', 'paths': '{}/plain'}, 'give a list, or a dictionary'),
     ({'content': 'text'}, 'give a list, or a dictionary'),

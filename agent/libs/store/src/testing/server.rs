@@ -11,6 +11,11 @@ use crate::conn::{ConnectOptions, Endpoint};
 /// Time for a server to answer.
 const START: Duration = Duration::from_secs(60);
 
+/// A directory in memory.
+const MEMORY: &str = "/dev/shm";
+/// What must be free there, bytes: each test of a program has a hundred tables of its own until the program ends.
+const ROOM: u64 = 4 << 30;
+
 /// Keeps the server and removes its files when the pipe from the test process closes, however that process ended. The
 /// server itself dies with this shell.
 const KEEPER: &str = r#"dir=$1; shift
@@ -50,7 +55,7 @@ impl Server {
                 return Err(ServerError::NotInstalled(program));
             }
         }
-        let directory = tempfile::Builder::new().prefix("sf-db-").tempdir().map_err(failed)?.keep();
+        let directory = tempfile::Builder::new().prefix("sf-db-").tempdir_in(place()).map_err(failed)?.keep();
         let started = Self::start_in(&directory, options);
         if started.is_err() {
             // What is left of a failed start has no other owner.
@@ -161,6 +166,13 @@ impl Drop for Server {
         // The keeper ends by itself; waiting makes sure that the files are gone.
         let _ = self.keeper.wait();
     }
+}
+
+/// Where servers have their files: in memory where there is room, since tests make tables all the time and none outlives
+/// its test.
+fn place() -> PathBuf {
+    let free = rustix::fs::statvfs(MEMORY).map_or(0, |found| found.f_bavail.saturating_mul(found.f_frsize));
+    if free >= ROOM { PathBuf::from(MEMORY) } else { std::env::temp_dir() }
 }
 
 fn failed(error: impl std::fmt::Display) -> ServerError {

@@ -10,6 +10,10 @@ requirements=$(root_dir)/tests/requirements-$kind.txt
 key=$(sha256sum "$requirements" | cut -c1-12)
 venv=${SF_CACHE:-$(root_dir)/.cache}/venv-$kind-$key
 
+# Two that need the same one must not make it at the same time.
+mkdir -p "$(dirname "$venv")"
+exec 9>"$venv.lock"
+flock 9
 if [ ! -f "$venv/ready" ]; then
     rm -rf "$venv"
     python3 -m venv "$venv" >&2 || fail "making a Python environment" "python3 -m venv did not work" "install python3-venv"

@@ -8,6 +8,7 @@ failed.
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import stages
 import workspace
-from commands import ROOT, Totals
+from commands import ROOT, Totals, end_all
 
 STAGES = {
     stage.__name__.replace("_", "-"): stage
@@ -37,6 +38,12 @@ class Beside:
         command = [sys.executable, __file__, "--totals", self.counted.name, name]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=self.said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
 
+    def end(self):
+        """Has it end itself and what it started."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait()
+
     def join(self, totals):
         """Waits for its end, shows what it said, and adds what it counted."""
         status = self.process.wait()
@@ -56,16 +63,22 @@ def main(arguments):
     parser.add_argument("stages", nargs="*", help=", ".join(STAGES))
     arguments = parser.parse_args(arguments)
     totals, beside = Totals(), []
-    for name in arguments.stages or STAGES:
-        if name.endswith("&"):
-            beside.append(Beside(name.removesuffix("&")))
-            continue
-        print(f"\n=== {name} " + "=" * (74 - len(name)), flush=True)
-        before = time.monotonic()
-        STAGES[name](totals)
-        totals.times.append(f"{name} {time.monotonic() - before:.0f} s")
-    for stage in beside:
-        stage.join(totals)
+    try:
+        for name in arguments.stages or STAGES:
+            if name.endswith("&"):
+                beside.append(Beside(name.removesuffix("&")))
+                continue
+            print(f"\n=== {name} " + "=" * (74 - len(name)), flush=True)
+            before = time.monotonic()
+            STAGES[name](totals)
+            totals.times.append(f"{name} {time.monotonic() - before:.0f} s")
+        for stage in beside:
+            stage.join(totals)
+    except BaseException:
+        end_all()
+        for stage in beside:
+            stage.end()
+        raise
     if arguments.totals:
         arguments.totals.write_text(json.dumps(vars(totals)))
     else:

@@ -44,6 +44,10 @@ class Totals:
             self.failures.append([name, *said])
 
 
+# The processes that run now, so that none is left when this one is told to end.
+RUNNING = set()
+
+
 class Tail:
     """The last lines that a command printed, for the report at the end."""
 
@@ -90,6 +94,12 @@ def wait(process, reader):
     return None
 
 
+def end_all():
+    """Asks all commands to end: each has a session of its own, and what a terminal sends does not reach it."""
+    for process in list(RUNNING):
+        signal_group(process, signal.SIGINT)
+
+
 def signal_group(process, number):
     """Signals a command and what it started, as far as that stayed in its session: there may be nobody left."""
     try:
@@ -109,9 +119,11 @@ def run(command, on_line=None, env=None):
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})}, start_new_session=True,
     )
+    RUNNING.add(process)
     reader = Reader(process, on_line)
     reader.start()
     status = wait(process, reader)
+    RUNNING.discard(process)
     if status is None:
         print(f"FAILED: {' '.join(command[:4])} ... said nothing for {SILENCE_SECONDS} s and was ended", flush=True)
     reader.join(GRACE_SECONDS)

@@ -8,7 +8,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from commands import ROOT, Tail, Totals, have, run
+from commands import ROOT, Tail, Totals, end_all, have, run
 
 EVERYTHING = ["--workspace", "--all-targets", "--all-features", "--locked"]
 CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed;")
@@ -92,9 +92,14 @@ def rust(totals):
     lanes = [(["--lib", "--bins", *named(programs - waiting)], ["--doc"]), *((named(row & programs),) for row in WAITING)]
     shown = threading.Lock()
     with concurrent.futures.ThreadPoolExecutor(len(lanes)) as pool:
-        for counted in pool.map(lambda lane: [cargo_test(which, shown) for which in lane], lanes):
-            for one in counted:
-                totals.add(one)
+        try:
+            for counted in pool.map(lambda lane: [cargo_test(which, shown) for which in lane], lanes):
+                for one in counted:
+                    totals.add(one)
+        except BaseException:
+            # The pool waits for its lanes.
+            end_all()
+            raise
 
 
 def named(programs):

@@ -56,19 +56,23 @@ def main(arguments):
     if unknown := [name for name in names if name not in known]:
         print(f"there is no gate {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2
+    if "--write" in arguments:
+        # What is rendered comes from the other files.
+        for name in sorted(names, key=lambda name: name == "exposure"):
+            _, write = known[name]
+            if write:
+                write()
     # Most of a gate is another program that uses one processor.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        outcomes = list(pool.map(lambda name: judge(name, *known[name], "--write" in arguments), names))
+        outcomes = list(pool.map(lambda name: judge(name, known[name][0]), names))
     return 0 if all(outcomes) else 1
 
 
-def judge(name, check, write, rewrite):
+def judge(name, check):
     """Whether a gate lets the collection pass; one without a check was skipped."""
     if not check:
         print(f"skipped: {name}: SF_NODE does not name the agent's binary", flush=True)
         return True
-    if write and rewrite:
-        write()
     began = time.monotonic()
     problems = check()
     said = [f"  {problem}" for problem in problems]

@@ -142,6 +142,7 @@ async fn attempt(conn: &mut Conn, context: Arc<TxContext>, order: Arc<Order>) ->
         && let Some(reply) = mutations::begin(conn, id, call.method).await?
     {
         metrics::counter!("database_mutation_replays_total", "operation" => call.method).increment(1);
+        // As it was sent the first time. Whoever made the call reads it.
         return Ok(reply);
     }
     let reply = order.job.run(conn, &context).await?;

@@ -66,10 +66,12 @@ impl Table {
         F: Future<Output = Result<R::Reply, Status>> + Send + 'static,
         H: Fn(Arc<Gateway>, Caller, R) -> F + Clone + Send + Sync + 'static,
     {
-        let handler = move |gateway, caller, message| {
+        let handler = move |gateway, caller: Caller, message| {
             let handle = handle.clone();
             async move {
-                let reply = handle(gateway, caller, request::<R>(message)?).await?;
+                let request = request::<R>(message)?;
+                caller.owns(&request)?;
+                let reply = handle(gateway, caller, request).await?;
                 Ok(Bytes::from(reply.encode_to_vec()))
             }
             .boxed()

@@ -78,30 +78,25 @@ impl Gateway {
     ) -> Result<R::Reply, Status> {
         // Once per logical call: the gateway recognises a repeated attempt by it.
         request.fill_context(|| self.mutation());
-        let reply = self.exchange(class, R::CALL, request.encode_to_vec().into()).await?;
-        R::Reply::decode(reply).map_err(|error| {
-            Status::internal(format!("{}: the reply cannot be read: {error}", R::CALL.method))
-        })
+        let began = Instant::now();
+        let outcome = self.exchange(class, R::CALL, request.encode_to_vec().into(), began).await;
+        let outcome = outcome.and_then(|reply| {
+            R::Reply::decode(reply)
+                .map_err(|error| Status::internal(format!("the reply cannot be read: {error}")))
+        });
+        measure(R::CALL.method, began, outcome.as_ref().err());
+        outcome
     }
 
     /// The same for any call, with messages as they travel. Boxed, so that no caller compiles what is within.
-    fn exchange(&self, class: CallClass, call: Call, request: Bytes) -> BoxFuture<'_, Result<Bytes, Status>> {
-        self.measured(class, call, request).boxed()
-    }
-
-    async fn measured(&self, class: CallClass, call: Call, request: Bytes) -> Result<Bytes, Status> {
-        let began = Instant::now();
-        let outcome = self.attempts(class, &call, &request, began + class.total()).await;
-        let operation = call.method;
-        let result = attempt::label(outcome.as_ref().err().map_or(Code::Ok, Status::code));
-        metrics::counter!("databaseclient_requests_total", "operation" => operation, "result" => result)
-            .increment(1);
-        metrics::histogram!("databaseclient_request_seconds", "operation" => operation)
-            .record(began.elapsed().as_secs_f64());
-        if let Err(status) = &outcome {
-            tracing::debug!(operation, code = ?status.code(), message = status.message(), "gateway call failed");
-        }
-        outcome
+    fn exchange(
+        &self,
+        class: CallClass,
+        call: Call,
+        request: Bytes,
+        began: Instant,
+    ) -> BoxFuture<'_, Result<Bytes, Status>> {
+        async move { self.attempts(class, &call, &request, began + class.total()).await }.boxed()
     }
 
     async fn attempts(
@@ -153,5 +148,17 @@ impl Gateway {
     pub fn is_serving(&self, age: Duration) -> bool {
         let fresh = |endpoint: &Arc<Endpoint>| endpoint.last_serving().is_some_and(|at| at.elapsed() <= age);
         self.inner.picker.endpoints().iter().any(fresh)
+    }
+}
+
+/// Counts how a call ended.
+fn measure(operation: &'static str, began: Instant, failure: Option<&Status>) {
+    let result = attempt::label(failure.map_or(Code::Ok, Status::code));
+    metrics::counter!("databaseclient_requests_total", "operation" => operation, "result" => result)
+        .increment(1);
+    metrics::histogram!("databaseclient_request_seconds", "operation" => operation)
+        .record(began.elapsed().as_secs_f64());
+    if let Some(status) = failure {
+        tracing::debug!(operation, code = ?status.code(), message = status.message(), "gateway call failed");
     }
 }

@@ -67,7 +67,8 @@ impl Systemd {
         let since = general.active_enter_timestamp().await?;
         let state = UnitState {
             installed,
-            enabled: installed && general.unit_file_state().await?.starts_with("enabled"),
+            // Not the property of the unit, which is what was true when its file was read.
+            enabled: installed && self.manager.get_unit_file_state(unit).await?.starts_with("enabled"),
             active: Active::parse(&active),
             sub: general.sub_state().await?,
             stale: general.need_daemon_reload().await?,
@@ -75,7 +76,7 @@ impl Systemd {
             ..UnitState::default()
         };
         if !unit.ends_with(".service") {
-            return Ok(state);
+            return Ok(UnitState { wants: general.wants().await?, ..state });
         }
         let service =
             ServiceProxy::builder(&self.bus).path(path).cache_properties(CacheProperties::No).build().await?;

@@ -27,6 +27,7 @@ pub(crate) trait Manager {
     fn reload(&self) -> zbus::Result<()>;
     fn enable_unit_files(&self, files: &[&str], runtime: bool, force: bool) -> zbus::Result<(bool, Links)>;
     fn disable_unit_files(&self, files: &[&str], runtime: bool) -> zbus::Result<Links>;
+    fn get_unit_file_state(&self, file: &str) -> zbus::Result<String>;
     fn list_units_by_patterns(&self, states: &[&str], patterns: &[&str]) -> zbus::Result<Vec<Listed>>;
 
     #[zbus(signal)]
@@ -42,9 +43,9 @@ pub(crate) trait Unit {
     #[zbus(property)]
     fn sub_state(&self) -> zbus::Result<String>;
     #[zbus(property)]
-    fn unit_file_state(&self) -> zbus::Result<String>;
-    #[zbus(property)]
     fn need_daemon_reload(&self) -> zbus::Result<bool>;
+    #[zbus(property)]
+    fn wants(&self) -> zbus::Result<Vec<String>>;
     #[zbus(property)]
     fn active_enter_timestamp(&self) -> zbus::Result<u64>;
 }

@@ -60,6 +60,9 @@ pub struct UnitState {
     pub status: String,
     /// Its files changed since they were read.
     pub stale: bool,
+    /// What is started with it, as far as the service manager has read: enabling a unit is a link that it does not see
+    /// before it reads all files again. Empty for services.
+    pub wants: Vec<String>,
     /// Unix seconds at which it became active; absent when it never was.
     pub since: Option<f64>,
     /// How its last run ended: `success`, `exit-code`, `signal`, `timeout`, `watchdog`, ….

@@ -49,7 +49,6 @@ async fn dequeue_work(
     caller: Caller,
     request: DequeueWorkRequest,
 ) -> Result<DequeueWorkReply, Status> {
-    caller.owns(&request)?;
     let ask = parse_dequeue(&request).map_err(status::from_store)?;
     let node = ask.worker.node;
     let waiting = gateway.waiters().join([Wake::Work(node)]);

@@ -8,6 +8,7 @@ use sf_protos::common::{LockFence, MutationContext};
 use sf_protos::events::{Event, EventObject};
 use sf_protos::maintenance::PruneMutationLogRequest;
 use sf_protos::namespaces::CreateNamespaceRequest;
+use sf_protos::networks::GetNetworkIntentRequest;
 use sf_protos::nodes::{CheckInRequest, GetNodeRequest, MarkMissingNodesRequest, SetNodeSchedulableRequest};
 
 use crate::tier::World;
@@ -46,6 +47,12 @@ async fn only_those_on_the_list_and_only_about_their_own_node() {
     world.call("resources", check_in(world.node)).await.unwrap();
     let foreign = world.gateway.client("resources", NodeId::random());
     let outcome = foreign.call(sf_gateway::CallClass::Once, check_in(world.node)).await;
+    assert!(is_refused(&outcome), "{outcome:?}");
+    // A call that is more than one store function.
+    let net = world.gateway.client("net", NodeId::random());
+    let intent =
+        GetNetworkIntentRequest { node_uuid: world.node.to_string(), ..GetNetworkIntentRequest::default() };
+    let outcome = net.call(sf_gateway::CallClass::Once, intent).await;
     assert!(is_refused(&outcome), "{outcome:?}");
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use sf_model::DaemonName;
-use sf_systemd::{Active, ServiceError};
+use sf_systemd::{Active, ServiceError, UnitState};
 use sf_units::dependency_order;
 
 use super::{ConvergeError, Done, Host, Order, Outcome, Stopped, wait};
@@ -201,9 +201,9 @@ async fn tell(
     }
 }
 
-/// Has the target started at boot, and counts it as reached once nothing that belongs to it is down: stopping it must
-/// stop them all.
-async fn complete_target(host: &Host<'_>, _: &Order, outcome: &mut Outcome) -> Result<(), ConvergeError> {
+/// Has the target started at boot, with all that belongs to it, and counts it as reached once nothing of that is down:
+/// stopping it must stop them all, and starting it must start them.
+async fn complete_target(host: &Host<'_>, order: &Order, outcome: &mut Outcome) -> Result<(), ConvergeError> {
     let target = host.services.state(TARGET).await?;
     if !target.installed {
         return Ok(());
@@ -211,6 +211,12 @@ async fn complete_target(host: &Host<'_>, _: &Order, outcome: &mut Outcome) -> R
     if !target.enabled {
         host.services.enable(TARGET).await?;
         outcome.changed = true;
+    }
+    if target.stale || !target.enabled || misses(host, &target, order).await? {
+        host.services.reload().await?;
+        outcome.units_reloaded = true;
+        // A site may have a daemon started by another target: then nothing is new.
+        outcome.changed |= target.stale || host.services.state(TARGET).await?.wants != target.wants;
     }
     if target.active == Active::Active {
         return Ok(());
@@ -224,6 +230,16 @@ async fn complete_target(host: &Host<'_>, _: &Order, outcome: &mut Outcome) -> R
     host.services.start(TARGET).await?;
     outcome.changed = true;
     Ok(())
+}
+
+/// Whether the service manager does not know yet of a daemon that the target was given.
+async fn misses(host: &Host<'_>, target: &UnitState, order: &Order) -> Result<bool, ConvergeError> {
+    for unit in order.daemons.iter().map(|daemon| unit_name(*daemon)) {
+        if !target.wants.contains(&unit) && host.services.state(&unit).await?.enabled {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn prune(host: &Host<'_>, order: &Order, outcome: &mut Outcome) -> Result<(), ConvergeError> {

@@ -110,6 +110,12 @@ impl ServiceManager for World {
 
     async fn reload(&self) -> Result<(), ServiceError> {
         self.note("reload", "units");
+        let mut units = self.units.lock();
+        let enabled = |(unit, (state, _)): (&String, &(UnitState, _))| state.enabled.then(|| unit.clone());
+        let wants: Vec<String> = units.iter().filter_map(enabled).collect();
+        if let Some((target, _)) = units.get_mut("sf.target") {
+            *target = UnitState { stale: false, wants, ..target.clone() };
+        }
         Ok(())
     }
 
@@ -296,6 +302,30 @@ async fn the_target_is_reached_when_nothing_of_it_is_down() {
     assert!(!started(&world.take_done()), "the target would start sf-api as well");
     world.converge(&order(&[Api])).await.unwrap();
     assert!(started(&world.take_done()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn units_are_read_again_until_the_target_knows_what_it_starts() {
+    let world = World::of(&[Api, Net]);
+    let target = UnitState { stale: true, ..running() };
+    world.units.lock().insert("sf.target".into(), (target, ""));
+    let reloads = |done: Vec<String>| done.iter().filter(|what| *what == "reload units").count();
+    // Whoever enabled sf-api was cut off before systemd was told.
+    assert!(world.converge(&order(&[Net])).await.unwrap().units_reloaded);
+    assert_eq!(reloads(world.take_done()), 1);
+    world.units.lock().get_mut("sf.target").unwrap().0.wants.retain(|unit| unit != "sf-api.service");
+    world.converge(&order(&[Net])).await.unwrap();
+    assert_eq!(reloads(world.take_done()), 0, "sf-api is not asked for");
+    assert!(world.converge(&order(&[Api])).await.unwrap().units_reloaded);
+    assert_eq!(reloads(world.take_done()), 1);
+    let again = world.converge(&order(&[Api, Net])).await.unwrap();
+    assert!(!again.changed, "{again:?}");
+    world.change(Api, |state| state.enabled = false);
+    world.units.lock().get_mut("sf.target").unwrap().0.wants.clear();
+    world.converge(&order(&[Api])).await.unwrap();
+    let done = world.take_done();
+    assert_eq!(done.first().map(String::as_str), Some("enable sf-api.service"));
+    assert_eq!(reloads(done), 1);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use sf_config::ClusterConfig;
 use tokio::sync::Mutex;
 
-use super::server::Server;
+use super::server::{Server, ServerError};
 use crate::conn::{Conn, ConnectOptions, Pool, connect, pool, pool_of};
 use crate::context::{Settings, TxContext};
 use crate::error::{StoreError, StoreResult};
@@ -168,7 +168,8 @@ fn shared() -> Option<&'static Shared> {
         let making = std::thread::spawn(|| {
             let server = match Server::start(&[]) {
                 Ok(server) => server,
-                Err(e) => return Err(e.to_string()),
+                Err(missing @ ServerError::NotInstalled(_)) => return Err(missing.to_string()),
+                Err(e) => panic!("{e}"),
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.unwrap_or_else(|e| panic!("no runtime: {e}"));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -114,6 +115,8 @@ impl Server {
                 "--performance-schema=OFF",
             ])
             .args(options)
+            // Signals for the tests are not for the keeper, who has to clean up after them.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::from(log))
@@ -169,10 +172,18 @@ impl Drop for Server {
 }
 
 /// Where servers have their files: in memory where there is room, since tests make tables all the time and none outlives
-/// its test.
+/// its test. `TMPDIR` decides otherwise.
 fn place() -> PathBuf {
     let free = rustix::fs::statvfs(MEMORY).map_or(0, |found| found.f_bavail.saturating_mul(found.f_frsize));
-    if free >= ROOM { PathBuf::from(MEMORY) } else { std::env::temp_dir() }
+    let roomy = free >= ROOM && available() >= 2 * ROOM && std::env::var_os("TMPDIR").is_none();
+    if roomy { PathBuf::from(MEMORY) } else { std::env::temp_dir() }
+}
+
+/// Memory that programs can still have, bytes. Nothing where the kernel does not say.
+fn available() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib << 10)
 }
 
 fn failed(error: impl std::fmt::Display) -> ServerError {

@@ -7,6 +7,8 @@ use sf_store::testing::{Server, ServerError};
 /// A server that starts deletes the temporary tables in its directory, whosever they are.
 #[tokio::test]
 async fn two_servers_keep_their_temporary_tables_apart() {
+    // As if a third server had it.
+    let foreign = tempfile::Builder::new().prefix("#sql-temptable-").tempfile_in("/tmp").unwrap();
     let mut places = Vec::new();
     let mut servers = Vec::new();
     for _ in 0..2 {
@@ -23,4 +25,5 @@ async fn two_servers_keep_their_temporary_tables_apart() {
         servers.push(server);
     }
     assert_ne!(places[0], places[1]);
+    assert!(foreign.path().exists());
 }

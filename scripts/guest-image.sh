@@ -13,25 +13,15 @@ cache=${SF_CACHE:-$(root_dir)/.cache}/guest
 recipe=$(dirname "$0")/guest
 mkdir -p "$cache" "$(dirname "$output")"
 
-package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image-/ {print $2; exit}')
-[ -n "$package" ] || fail "choosing the guest's kernel" "the package lists have no linux-image-cloud-amd64" "run apt-get update"
-key=$(cat "$0" "$recipe"/* | sha256sum | cut -c1-16)-${package#linux-image-}
+tree=$("$(dirname "$0")/guest-kernel.sh")
+key=$(cat "$0" "$recipe"/* | sha256sum | cut -c1-16)-${tree##*/linux-image-}
 image=$cache/$key.qcow2
 
 if [ ! -f "$image" ]; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    chmod 0755 "$work"
-    if [ ! -f "$cache/$package.deb" ]; then
-        # apt fetches as a user of its own, which must be able to write here.
-        chown _apt "$work" 2>/dev/null || true
-        (cd "$work" && apt-get download -q "$package" >/dev/null) ||
-            fail "downloading $package" "the package source did not answer" "check the network, or run apt-get update"
-        mv "$work/$package"_*.deb "$cache/$package.deb"
-    fi
-    dpkg-deb -x "$cache/$package.deb" "$work/kernel"
-    kernel=$(echo "$work"/kernel/boot/vmlinuz-*)
-    modules=$(echo "$work"/kernel/lib/modules/*)
+    kernel=$(echo "$tree"/boot/vmlinuz-*)
+    modules=$(echo "$tree"/lib/modules/*)
 
     # The modules a guest of ours can meet, in load order.
     root=$work/root

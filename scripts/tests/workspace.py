@@ -90,10 +90,10 @@ def rust(totals):
     if unknown := waiting - programs:
         totals.check(f"there are tests called {', '.join(sorted(unknown))}", False)
     lanes = [(["--lib", "--bins", *named(programs - waiting)], ["--doc"]), *((named(row & programs),) for row in WAITING)]
-    shown = threading.Lock()
+    shown, env = threading.Lock(), {"SF_TEST_KERNEL": guest_kernel()}
     with concurrent.futures.ThreadPoolExecutor(len(lanes)) as pool:
         try:
-            for counted in pool.map(lambda lane: [cargo_test(which, shown) for which in lane], lanes):
+            for counted in pool.map(lambda lane: [cargo_test(which, shown, env) for which in lane], lanes):
                 for one in counted:
                     totals.add(one)
         except BaseException:
@@ -102,11 +102,18 @@ def rust(totals):
             raise
 
 
+def guest_kernel():
+    """What tests of the hypervisor boot, on a machine that may have no kernel of its own."""
+    fetched = subprocess.run(["scripts/guest-kernel.sh"], cwd=ROOT, check=True, capture_output=True, text=True)
+    [kernel] = (Path(fetched.stdout.strip()) / "boot").glob("vmlinuz-*")
+    return str(kernel)
+
+
 def named(programs):
     return [word for name in sorted(programs) for word in ("--test", name)]
 
 
-def cargo_test(which, shown):
+def cargo_test(which, shown, env):
     """Runs some of the Rust tests. What they say is shown when they have ended, in one piece: others run beside them."""
     totals, tail, lines = Totals(), Tail(), []
     libtest = Libtest(totals)
@@ -117,7 +124,7 @@ def cargo_test(which, shown):
             lines.append(line)
         return False
 
-    status = run([*CARGO_TEST, "--no-fail-fast", *which, "--", "--show-output"], on_line)
+    status = run([*CARGO_TEST, "--no-fail-fast", *which, "--", "--show-output"], on_line, env)
     with shown:
         print("\n".join(lines), flush=True)
         if status != 0 and not totals.failed or not libtest.seen:

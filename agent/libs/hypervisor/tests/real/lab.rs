@@ -47,6 +47,15 @@ const INIT: &str = "#!/bin/busybox sh\n/bin/busybox mkdir -p /proc\n/bin/busybox
     echo GUEST-IS-UP\n/bin/busybox grep -q sf_off /proc/cmdline && /bin/busybox poweroff -f\n\
     while :; do /bin/busybox sleep 1; done\n";
 
+/// The kernel that guests boot: the one that is named, or one of this machine.
+fn kernel() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("SF_TEST_KERNEL") {
+        return Some(PathBuf::from(named));
+    }
+    let mut found = std::fs::read_dir("/boot").ok()?.flatten().map(|entry| entry.path());
+    found.find(|path| path.to_string_lossy().contains("vmlinuz-"))
+}
+
 pub(crate) struct Lab {
     dir: tempfile::TempDir,
     space: Child,
@@ -57,17 +66,12 @@ impl Lab {
     /// `None`: something is missing here, and it was said what.
     pub(crate) fn start() -> Option<Self> {
         let missing = NEEDED.iter().find(|path| !Path::new(path).exists());
-        let kernel = std::fs::read_dir("/boot").ok().and_then(|entries| {
-            entries
-                .flatten()
-                .map(|entry| entry.path())
-                .find(|path| path.to_string_lossy().contains("vmlinuz-"))
-        });
+        let kernel = kernel();
         let reason = match (missing, &kernel) {
             _ if std::env::consts::ARCH != "x86_64" => Some("the guest is made for x86_64".to_owned()),
             _ if !Uid::effective().is_root() => Some("a private libvirtd needs root".to_owned()),
             (Some(path), _) => Some(format!("{path} is not installed")),
-            (None, None) => Some("no kernel in /boot".to_owned()),
+            (None, None) => Some("no kernel in /boot, and SF_TEST_KERNEL names none".to_owned()),
             _ => None,
         };
         if let Some(reason) = reason {

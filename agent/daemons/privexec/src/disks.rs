@@ -11,6 +11,7 @@ use nix::unistd::{Gid, Uid, fchown, linkat};
 use sf_privileged::names::is_device;
 use sf_protos::privexec::{CreateInstanceDisk, DiskCreated, DiskKind, FailureCode};
 
+use crate::blocking::make_durable;
 use crate::dispatch::{Context, instance};
 use crate::failure::{Doing, OperationError, Outcome};
 use crate::images::{cached_name, grow, run_convert};
@@ -59,7 +60,7 @@ async fn create_qcow2(
     let file = directory.create(&draft).doing("make the disk")?;
     let made = match (&base, kind) {
         (Some(base), DiskKind::Flat) => copy_base(context, base, &file, request.virtual_size).await,
-        _ => write_empty(&file, &wanted),
+        _ => write_empty(&file, &wanted).await,
     };
     let placed = made.and_then(|()| directory.rename(&draft, &request.device).doing("put the disk in place"));
     if let Err(error) = placed {
@@ -116,14 +117,14 @@ fn header_of(file: &File) -> Outcome<Option<Header>> {
     Ok(qcow2::parse(&bytes))
 }
 
-fn write_empty(file: &File, wanted: &Header) -> Outcome<()> {
+async fn write_empty(file: &File, wanted: &Header) -> Outcome<()> {
     let draft = qcow2::empty(wanted.virtual_size, wanted.backing.as_deref())
         .ok_or_else(|| OperationError::invalid("the disk's size"))?;
     file.set_len(draft.length).doing("size the disk")?;
     for (offset, piece) in &draft.pieces {
         file.write_all_at(piece, *offset).doing("write the disk")?;
     }
-    file.sync_data().doing("make the disk durable")
+    make_durable(file).await
 }
 
 async fn copy_base(context: &Context, base: &Base, file: &File, virtual_size: u64) -> Outcome<()> {
@@ -136,7 +137,7 @@ async fn copy_base(context: &Context, base: &Base, file: &File, virtual_size: u6
         fchown(file.as_fd(), Some(Uid::from_raw(0)), Some(Gid::from_raw(0))).doing("own the disk")?;
     }
     fchmod(file.as_fd(), Mode::from_bits_truncate(0o600)).doing("set the disk's mode")?;
-    file.sync_data().doing("make the disk durable")
+    make_durable(file).await
 }
 
 /// A disc is a hard link of the cached image: never written, never resized.

@@ -8,6 +8,7 @@ use sf_protos::privexec as pb;
 use sf_protos::privexec::reply::Result as Answer;
 use sf_protos::privexec::request::Operation;
 
+use crate::blocking::blocking;
 use crate::failure::{OperationError, Outcome};
 use crate::root::StorageRoot;
 use crate::settings::Settings;
@@ -71,11 +72,7 @@ pub(crate) async fn handle(
             Ok(plain(Answer::ImageConverted(pb::ImageConverted { size })))
         }
         // Everything else is short file work.
-        other => {
-            tokio::task::spawn_blocking(move || handle_blocking(&context, other, descriptors)).await.map_err(
-                |_| OperationError::new(pb::FailureCode::Io, "the operation failed inside the helper"),
-            )?
-        }
+        other => blocking(move || handle_blocking(&context, other, descriptors)).await,
     }
 }
 

@@ -12,6 +12,7 @@ use sf_privileged::names::{format_name, staging_prefix};
 use sf_protos::privexec as pb;
 use sf_protos::privexec::image_file::Place;
 
+use crate::blocking::make_durable;
 use crate::dispatch::Context;
 use crate::failure::{Doing, OperationError, Outcome};
 use crate::sandbox::{self, Tool, child_path};
@@ -78,7 +79,7 @@ pub(crate) async fn convert(
         fchown(target.as_fd(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
             .doing("hand the file over")?;
         fchmod(target.as_fd(), Mode::from_bits_truncate(0o640)).doing("set the file's mode")?;
-        target.sync_all().doing("make the file durable")?;
+        make_durable(&target).await?;
         Ok(target.metadata().doing("measure the file")?.len())
     };
     // A caller that goes away leaves nothing behind.

@@ -4,6 +4,7 @@
 //! storage root and opened without following links; every program is built in. Who may ask for what is decided by
 //! the uid the kernel reports for the other end of the socket.
 
+mod blocking;
 mod console;
 mod copy;
 mod directory;

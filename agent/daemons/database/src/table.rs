@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use prost::Message;
-use sf_protos::{CALLS, Call, Encoded, Rpc};
+use sf_protos::{CALLS, Call, Encoded, MAX_MESSAGE, Rpc};
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
 
@@ -20,9 +20,6 @@ use crate::caller::Caller;
 use crate::runner::{self, Lane, Order, Work};
 use crate::state::Gateway;
 use crate::status;
-
-/// Largest message in either direction, bytes (`database-tier.md` §6).
-const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
 /// Calls that keep leases alive and must not queue behind anything.
 const LEASE_CALLS: [&str; 6] =

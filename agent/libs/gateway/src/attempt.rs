@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use rand::Rng;
-use sf_protos::{Call, Encoded};
+use sf_protos::{Call, Encoded, MAX_MESSAGE};
 use tonic::client::Grpc;
 use tonic::{Code, Status};
 
@@ -13,8 +13,6 @@ use crate::caller::Caller;
 use crate::endpoint::{Endpoint, State};
 use crate::error::{DRAINING, OVERLOADED, RETRY_AFTER_KEY, error_info, is_transport};
 
-/// Largest message in either direction.
-const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 

@@ -10,6 +10,11 @@ pub mod rpc;
 pub use codec::Encoded;
 pub use rpc::{CALLS, Call, CallKind, CallScope, Rpc};
 
+/// Largest message of the mesh in either direction, bytes. Pages end at a megabyte (`database-tier.md` §8.4); what is larger is
+/// one object with all that its users wrote: 3 MiB of user data in base64, and 256 KiB of metadata of an instance and of each
+/// of its 24 interfaces.
+pub const MAX_MESSAGE: usize = 16 << 20;
+
 /// The encoded descriptor set of every proto file, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

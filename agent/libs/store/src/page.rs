@@ -8,6 +8,10 @@ use crate::sql::Sql;
 
 /// Rows of a full page (`database-tier.md` §8.4).
 pub const MAX_PAGE: u32 = 500;
+/// Bytes of a full page, about (§8.4). A row that is larger is a page of its own.
+const MAX_BYTES: u64 = 1 << 20;
+/// What a row is taken to be beside what users wrote into it: its columns and its short children.
+const ROW_BYTES: u64 = 2 << 10;
 
 /// A page that was asked for.
 #[derive(Debug, Clone)]
@@ -59,9 +63,27 @@ impl Page {
     }
 
     /// Cuts the surplus row off and says where the next page begins.
-    pub fn cut<T>(&self, mut rows: Vec<T>, token: impl Fn(&T) -> String) -> (Vec<T>, PageInfo) {
-        let more = rows.len() > self.limit as usize;
-        rows.truncate(self.limit as usize);
+    pub fn cut<T>(&self, rows: Vec<T>, token: impl Fn(&T) -> String) -> (Vec<T>, PageInfo) {
+        self.cut_by_weight(rows, |_| 0, token)
+    }
+
+    /// As [`Page::cut`], and cuts off what would make the page larger than a megabyte: `weight` says how many bytes users
+    /// wrote into a row. They are read for the rows that stay.
+    pub fn cut_by_weight<T>(
+        &self,
+        mut rows: Vec<T>,
+        weight: impl Fn(&T) -> u64,
+        token: impl Fn(&T) -> String,
+    ) -> (Vec<T>, PageInfo) {
+        let mut bytes = 0;
+        let fitting = rows.iter().take(self.limit as usize).take_while(|row| {
+            let first = bytes == 0;
+            bytes += ROW_BYTES + weight(row);
+            first || bytes <= MAX_BYTES
+        });
+        let kept = fitting.count();
+        let more = rows.len() > kept;
+        rows.truncate(kept);
         let next_token = rows.last().filter(|_| more).map(token).unwrap_or_default();
         (rows, PageInfo { more, next_token })
     }
@@ -90,6 +112,22 @@ mod tests {
         assert_eq!((rows, info.more, info.next_token.as_str()), (vec![1, 2], true, "2"));
         let (rows, info) = page.cut(vec![1, 2], ToString::to_string);
         assert_eq!((rows.len(), info.more, info.next_token.as_str()), (2, false, ""));
+    }
+
+    #[test]
+    fn heavy_rows_make_short_pages_and_the_heaviest_one_of_its_own() {
+        const HEAVY: u64 = MAX_BYTES / 2;
+        let page = Page::new(None);
+        let cut = |rows: &[u64]| {
+            let (rows, info) = page.cut_by_weight(rows.to_vec(), |row| *row, ToString::to_string);
+            (rows.len(), info.more)
+        };
+        assert_eq!(cut(&[HEAVY, HEAVY - 2 * ROW_BYTES, 0]), (2, true));
+        assert_eq!(cut(&[9 * MAX_BYTES, 0]), (1, true));
+        assert_eq!(cut(&[0, 9 * MAX_BYTES]), (1, true));
+        assert_eq!(cut(&[9 * MAX_BYTES]), (1, false));
+        assert_eq!(cut(&[0; MAX_PAGE as usize]), (500, false));
+        assert_eq!(cut(&[]), (0, false));
     }
 
     #[test]

@@ -12,11 +12,11 @@ use super::resolve;
 use crate::conn::Conn;
 use crate::error::{StoreError, StoreResult};
 use crate::lookup::Viewer;
-use crate::metadata;
+use crate::metadata::{self, metadata_bytes};
 use crate::page::{Page, creation_token};
 use crate::pending;
 use crate::sql::{Sql, rows, sql};
-use crate::wire::{datetime, state_info, timestamp};
+use crate::wire::{state_info, timestamp};
 
 rows! {
     struct ArtifactRow {
@@ -33,6 +33,7 @@ rows! {
         state_message: Option<String>,
         created_at: DateTime<Utc>,
         version: u32,
+        weight: u64,
     }
 
     struct VersionRow {
@@ -52,8 +53,12 @@ rows! {
     }
 }
 
-const SELECT: &str = "SELECT a.uuid, a.artifact_type, a.source_url, a.name, a.namespace, a.shared, a.max_versions, \
-    a.error_message, a.state, a.state_changed_at, a.state_message, a.created_at, a.version FROM artifacts a WHERE ";
+const SELECT: &str = concat!(
+    "SELECT a.uuid, a.artifact_type, a.source_url, a.name, a.namespace, a.shared, a.max_versions, a.error_message, \
+     a.state, a.state_changed_at, a.state_message, a.created_at, a.version, ",
+    metadata_bytes!("artifact", "a.uuid"),
+    " AS weight FROM artifacts a WHERE "
+);
 
 /// One artifact the caller may read, or must own.
 ///
@@ -83,12 +88,10 @@ pub async fn list(conn: &mut Conn, request: &ListArtifactsRequest) -> StoreResul
             .bind(sf_model::id::parse_hyphenated(node))
             .bind(node);
     }
-    let artifacts = select(conn, &viewer, page.by_creation(condition, "a")?).await?;
-    let (artifacts, info) = page.cut(artifacts, |artifact| {
-        let created = artifact.created_at.as_ref().and_then(datetime).unwrap_or_default();
-        creation_token(created, &artifact.uuid)
-    });
-    Ok(ListArtifactsReply { artifacts, page: Some(info) })
+    let rows = rows(conn, page.by_creation(condition, "a")?).await?;
+    let token = |row: &ArtifactRow| creation_token(row.created_at, &row.uuid);
+    let (rows, info) = page.cut_by_weight(rows, |row| row.weight, token);
+    Ok(ListArtifactsReply { artifacts: complete(conn, &viewer, rows).await?, page: Some(info) })
 }
 
 /// The views of artifacts whose visibility has been decided.
@@ -96,8 +99,9 @@ pub async fn list(conn: &mut Conn, request: &ListArtifactsRequest) -> StoreResul
 /// # Errors
 /// Those of the database.
 pub async fn load(conn: &mut Conn, viewer: &Viewer, ids: &[ArtifactId]) -> StoreResult<Vec<Artifact>> {
-    select(conn, viewer, sql("a.uuid IN ").list(ids.iter().copied()).push(" ORDER BY a.created_at, a.uuid"))
-        .await
+    let condition = sql("a.uuid IN ").list(ids.iter().copied()).push(" ORDER BY a.created_at, a.uuid");
+    let rows = rows(conn, condition).await?;
+    complete(conn, viewer, rows).await
 }
 
 /// One view.
@@ -105,8 +109,11 @@ pub(super) async fn one(conn: &mut Conn, viewer: &Viewer, id: ArtifactId) -> Sto
     load(conn, viewer, &[id]).await?.pop().ok_or_else(|| StoreError::missing(ObjectType::Artifact, id))
 }
 
-async fn select(conn: &mut Conn, viewer: &Viewer, condition: Sql) -> StoreResult<Vec<Artifact>> {
-    let rows: Vec<ArtifactRow> = sql(SELECT).append(condition).all(conn).await?;
+async fn rows(conn: &mut Conn, condition: Sql) -> StoreResult<Vec<ArtifactRow>> {
+    sql(SELECT).append(condition).all(conn).await
+}
+
+async fn complete(conn: &mut Conn, viewer: &Viewer, rows: Vec<ArtifactRow>) -> StoreResult<Vec<Artifact>> {
     let ids: Vec<String> = rows.iter().map(|row| row.uuid.clone()).collect();
     let mut versions = load_versions(conn, viewer, &ids).await?;
     let mut entries = metadata::load(conn, ObjectType::Artifact, &ids).await?;

@@ -13,10 +13,10 @@ use super::{reach, well_formed};
 use crate::conn::Conn;
 use crate::error::{StoreError, StoreResult};
 use crate::lookup::Viewer;
-use crate::metadata;
+use crate::metadata::{self, metadata_bytes};
 use crate::page::{Page, creation_token};
 use crate::sql::{Sql, rows, sql};
-use crate::wire::{datetime, parse, state_info, timestamp};
+use crate::wire::{parse, state_info, timestamp};
 
 rows! {
     struct BlobRow {
@@ -39,6 +39,7 @@ rows! {
         created_at: DateTime<Utc>,
         version: u32,
         refs: u32,
+        weight: u64,
     }
 
     /// One child value of a blob: a hash, a location, a user or a transcode.
@@ -49,10 +50,14 @@ rows! {
     }
 }
 
-const SELECT: &str = "SELECT b.uuid, b.size, b.modified, b.fetched_at, b.last_used, b.depends_on, b.format, b.mime_type, \
-    b.virtual_size, b.cluster_size, b.info, b.safety, b.safety_reason, b.state, b.state_changed_at, b.state_message, \
-    b.created_at, b.version, (SELECT COUNT(*) FROM blob_references r WHERE r.blob_uuid = b.uuid AND r.kind <> 'pin') \
-    AS refs FROM blobs b WHERE ";
+const SELECT: &str = concat!(
+    "SELECT b.uuid, b.size, b.modified, b.fetched_at, b.last_used, b.depends_on, b.format, b.mime_type, \
+     b.virtual_size, b.cluster_size, b.info, b.safety, b.safety_reason, b.state, b.state_changed_at, b.state_message, \
+     b.created_at, b.version, (SELECT COUNT(*) FROM blob_references r WHERE r.blob_uuid = b.uuid AND r.kind <> 'pin') \
+     AS refs, COALESCE(LENGTH(b.info), 0) + ",
+    metadata_bytes!("blob", "b.uuid"),
+    " AS weight FROM blobs b WHERE "
+);
 
 /// One blob the caller may read.
 ///
@@ -99,12 +104,10 @@ pub async fn list(conn: &mut Conn, request: &ListBlobsRequest) -> StoreResult<Li
         .bind(sf_model::id::parse_hyphenated(node))
         .bind(node),
     };
-    let blobs = select(conn, &viewer, page.by_creation(condition, "b")?).await?;
-    let (blobs, info) = page.cut(blobs, |blob| {
-        let created = blob.created_at.as_ref().and_then(datetime).unwrap_or_default();
-        creation_token(created, &blob.uuid)
-    });
-    Ok(ListBlobsReply { blobs, page: Some(info) })
+    let rows = rows(conn, page.by_creation(condition, "b")?).await?;
+    let token = |row: &BlobRow| creation_token(row.created_at, &row.uuid);
+    let (rows, info) = page.cut_by_weight(rows, |row| row.weight, token);
+    Ok(ListBlobsReply { blobs: complete(conn, &viewer, rows).await?, page: Some(info) })
 }
 
 /// The blob with a hash, if the caller may read it. A published hash never buys somebody else's bytes.
@@ -140,12 +143,16 @@ pub async fn find_by_hash(
 /// # Errors
 /// Those of the database.
 pub async fn load(conn: &mut Conn, viewer: &Viewer, ids: &[BlobId]) -> StoreResult<Vec<Blob>> {
-    select(conn, viewer, sql("b.uuid IN ").list(ids.iter().copied()).push(" ORDER BY b.created_at, b.uuid"))
-        .await
+    let condition = sql("b.uuid IN ").list(ids.iter().copied()).push(" ORDER BY b.created_at, b.uuid");
+    let rows = rows(conn, condition).await?;
+    complete(conn, viewer, rows).await
 }
 
-async fn select(conn: &mut Conn, viewer: &Viewer, condition: Sql) -> StoreResult<Vec<Blob>> {
-    let rows: Vec<BlobRow> = sql(SELECT).append(condition).all(conn).await?;
+async fn rows(conn: &mut Conn, condition: Sql) -> StoreResult<Vec<BlobRow>> {
+    sql(SELECT).append(condition).all(conn).await
+}
+
+async fn complete(conn: &mut Conn, viewer: &Viewer, rows: Vec<BlobRow>) -> StoreResult<Vec<Blob>> {
     let ids: Vec<String> = rows.iter().map(|row| row.uuid.clone()).collect();
     let mut hashes = grouped(
         sql("SELECT blob_uuid, algorithm AS label, value AS content FROM blob_hashes WHERE blob_uuid IN ")

@@ -2,18 +2,19 @@
 
 use sf_model::{InstanceId, NodeId, ObjectType};
 use sf_protos::instances::{
-    GetInstanceReply, GetInstanceRequest, Instance, ListInstancesForNodeReply, ListInstancesForNodeRequest,
+    GetInstanceReply, GetInstanceRequest, ListInstancesForNodeReply, ListInstancesForNodeRequest,
     ListInstancesReply, ListInstancesRequest,
 };
 use uuid::Uuid;
 
+use super::rows::InstanceRow;
 use super::view;
 use crate::conn::Conn;
 use crate::error::StoreResult;
 use crate::lookup::{Lookup, Viewer, only, reference};
 use crate::page::{Page, creation_token};
 use crate::sql::{rows, sql};
-use crate::wire::{datetime, parse};
+use crate::wire::parse;
 
 /// Tombstones of one answer; a node with more clears them and asks again.
 const MAX_TOMBSTONES: u32 = 1000;
@@ -85,9 +86,10 @@ pub async fn list(conn: &mut Conn, request: &ListInstancesRequest) -> StoreResul
             .bind(parse::<Uuid>("filter.network_uuid", network)?);
     }
     let page = Page::new(request.page.clone());
-    let found = view::select(conn, page.by_creation(condition, "i")?).await?;
-    let (instances, info) = page.cut(found, by_creation);
-    Ok(ListInstancesReply { instances, page: Some(info) })
+    let rows = view::rows(conn, page.by_creation(condition, "i")?).await?;
+    let token = |row: &InstanceRow| creation_token(row.created_at, &row.uuid.to_string());
+    let (rows, info) = page.cut_by_weight(rows, |row| row.weight, token);
+    Ok(ListInstancesReply { instances: view::complete(conn, rows).await?, page: Some(info) })
 }
 
 /// Everything recorded on a node, deleted instances included; with the first page what was removed from the record
@@ -103,7 +105,9 @@ pub async fn list_for_node(
     let first = request.page.as_ref().and_then(|page| page.token.as_deref()).unwrap_or_default().is_empty();
     let page = Page::new(request.page.clone());
     let condition = page.by_key(sql("i.node_uuid = ?").bind(node), "i.uuid");
-    let (instances, info) = page.cut(view::select(conn, condition).await?, |row| row.uuid.clone());
+    let rows = view::rows(conn, condition).await?;
+    let (rows, info) = page.cut_by_weight(rows, |row| row.weight, |row| row.uuid.to_string());
+    let instances = view::complete(conn, rows).await?;
     let tombstones = if first { tombstones(conn, node).await? } else { Vec::new() };
     Ok(ListInstancesForNodeReply { instances, page: Some(info), tombstones })
 }
@@ -116,9 +120,4 @@ async fn tombstones(conn: &mut Conn, node: NodeId) -> StoreResult<Vec<String>> {
     .values(conn)
     .await?;
     Ok(found.into_iter().map(String::from).collect())
-}
-
-fn by_creation(instance: &Instance) -> String {
-    let at = instance.created_at.as_ref().and_then(datetime).unwrap_or_default();
-    creation_token(at, &instance.uuid)
 }

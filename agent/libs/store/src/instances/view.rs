@@ -34,33 +34,45 @@ rows! {
         snapshot_ignores: bool,
         is_configdrive: bool,
     }
+
+    struct UserData {
+        uuid: InstanceId,
+        user_data: String,
+    }
 }
 
 /// The view of one instance.
 pub(super) async fn one(conn: &mut Conn, instance: InstanceId) -> StoreResult<Instance> {
-    select(conn, sql("i.uuid = ?").bind(instance))
+    let rows = rows(conn, sql("i.uuid = ?").bind(instance)).await?;
+    complete(conn, rows)
         .await?
         .into_iter()
         .next()
         .ok_or_else(|| StoreError::missing(ObjectType::Instance, instance))
 }
 
-/// The views of the instances that a condition on `instances i` selects.
-pub(super) async fn select(conn: &mut Conn, condition: Sql) -> StoreResult<Vec<Instance>> {
-    let rows: Vec<InstanceRow> = sql(SELECT).append(condition).all(conn).await?;
+/// The rows of the instances that a condition on `instances i` selects.
+pub(super) async fn rows(conn: &mut Conn, condition: Sql) -> StoreResult<Vec<InstanceRow>> {
+    sql(SELECT).append(condition).all(conn).await
+}
+
+/// The views of rows.
+pub(super) async fn complete(conn: &mut Conn, rows: Vec<InstanceRow>) -> StoreResult<Vec<Instance>> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
     let ids: Vec<InstanceId> = rows.iter().map(|row| row.uuid).collect();
     let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let mut long = long_user_data(conn, &rows).await?;
     let mut disks = disks(conn, &ids).await?;
     let mut interfaces = interfaces::load_of_instances(conn, &names).await?;
     let mut entries = metadata::load(conn, ObjectType::Instance, &names).await?;
     let mut operations = pending::load(conn, ObjectType::Instance, &names).await?;
     Ok(rows
         .into_iter()
-        .map(|row| {
+        .map(|mut row| {
             let id = row.uuid;
+            row.user_data = row.user_data.or_else(|| long.remove(&id));
             let key = id.to_string();
             let operations = operations.remove(&key).unwrap_or_default();
             let (disk_spec, disks) = disks.remove(&id).unwrap_or_default();
@@ -115,6 +127,19 @@ fn of_row(row: InstanceRow) -> Instance {
         created_at: Some(timestamp(row.created_at)),
         ..Instance::default()
     }
+}
+
+async fn long_user_data(conn: &mut Conn, rows: &[InstanceRow]) -> StoreResult<BTreeMap<InstanceId, String>> {
+    let long: Vec<InstanceId> = rows.iter().filter(|row| row.long_user_data).map(|row| row.uuid).collect();
+    if long.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let found: Vec<UserData> =
+        sql("SELECT uuid, user_data FROM instances WHERE user_data IS NOT NULL AND uuid IN ")
+            .list(long)
+            .all(conn)
+            .await?;
+    Ok(found.into_iter().map(|row| (row.uuid, row.user_data)).collect())
 }
 
 /// Reads `kind:port,kind:port`.

@@ -59,16 +59,16 @@ pub async fn set_key(
     let (object_type, id) =
         resolve(conn, &viewer, &request.object_type, request.selector.as_ref(), Intent::Write).await?;
     check(object_type, &request.key, &request.value_json)?;
-    let others: Option<u64> = sql("SELECT CAST(COALESCE(SUM(LENGTH(meta_value)), 0) AS UNSIGNED) AS value \
+    let others: Option<u64> =
+        sql("SELECT CAST(COALESCE(SUM(LENGTH(meta_key) + LENGTH(meta_value)), 0) AS UNSIGNED) AS value \
          FROM object_metadata WHERE object_type = ? AND object_id = ? AND meta_key <> ?")
-    .bind(object_type)
-    .bind(&id)
-    .bind(&request.key)
-    .value(conn)
-    .await?;
-    check_total(
-        usize::try_from(others.unwrap_or(0)).unwrap_or(usize::MAX).saturating_add(request.value_json.len()),
-    )?;
+        .bind(object_type)
+        .bind(&id)
+        .bind(&request.key)
+        .value(conn)
+        .await?;
+    let others = usize::try_from(others.unwrap_or(0)).unwrap_or(usize::MAX);
+    check_total(others.saturating_add(request.key.len() + request.value_json.len()))?;
     if let Some(tags) = tags_of(object_type, &request.key, Some(&request.value_json)) {
         capacity::set_tags(conn, parse("object_id", &id)?, &tags).await?;
     }

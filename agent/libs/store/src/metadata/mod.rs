@@ -14,9 +14,24 @@ use crate::sql::{rows, sql};
 
 pub use call::{delete_key, get, set_key};
 
+/// SQL for the bytes that metadata adds to an object of the statement around it, named by its column.
+macro_rules! metadata_bytes {
+    ($object_type:literal, $id:literal) => {
+        concat!(
+            "(SELECT CAST(COALESCE(SUM(LENGTH(m.meta_key) + LENGTH(m.meta_value)), 0) AS UNSIGNED) \
+             FROM object_metadata m WHERE m.object_type = '",
+            $object_type,
+            "' AND m.object_id = CAST(",
+            $id,
+            " AS CHAR))"
+        )
+    };
+}
+pub(crate) use metadata_bytes;
+
 /// Bytes of one serialised value.
 pub const MAX_VALUE_BYTES: usize = 64 * 1024;
-/// Bytes of all values of one object.
+/// Bytes of all keys and values of one object.
 pub const MAX_OBJECT_BYTES: usize = 256 * 1024;
 /// Reason of a refusal for what a user wrote: answered with status 400.
 pub const BAD_METADATA: &str = "bad-metadata";
@@ -43,7 +58,7 @@ pub async fn set_all(
     if entries.is_empty() {
         return Ok(());
     }
-    check_total(entries.iter().map(|entry| entry.value_json.len()).sum())?;
+    check_total(entries.iter().map(|entry| entry.key.len() + entry.value_json.len()).sum())?;
     for entry in entries {
         check(object_type, &entry.key, &entry.value_json)?;
     }

@@ -13,7 +13,7 @@ use super::missing;
 use crate::conn::Conn;
 use crate::error::StoreResult;
 use crate::lookup::Viewer;
-use crate::metadata;
+use crate::metadata::{self, metadata_bytes};
 use crate::page::Page;
 use crate::sql::{Sql, rows, sql};
 use crate::wire::{state_info, timestamp};
@@ -26,6 +26,7 @@ rows! {
         state_message: Option<String>,
         created_at: DateTime<Utc>,
         version: u32,
+        weight: u64,
     }
 
     struct Named {
@@ -34,8 +35,13 @@ rows! {
     }
 }
 
-const SELECT: &str = "SELECT n.name, n.state, n.state_changed_at, n.state_message, n.created_at, n.version \
-    FROM namespaces n WHERE n.state = 'created' AND ";
+const SELECT: &str = concat!(
+    "SELECT n.name, n.state, n.state_changed_at, n.state_message, n.created_at, n.version, \
+     (SELECT CAST(COALESCE(SUM(LENGTH(k.name)), 0) AS UNSIGNED) FROM namespace_keys k \
+     WHERE k.namespace = n.name AND k.live_name IS NOT NULL) + ",
+    metadata_bytes!("namespace", "n.name"),
+    " AS weight FROM namespaces n WHERE n.state = 'created' AND "
+);
 
 /// One namespace the caller has sight of.
 ///
@@ -43,9 +49,8 @@ const SELECT: &str = "SELECT n.name, n.state, n.state_changed_at, n.state_messag
 /// [`crate::StoreError::Missing`], also when it is deleted or hidden.
 pub async fn get(conn: &mut Conn, request: &GetNamespaceRequest) -> StoreResult<GetNamespaceReply> {
     let viewer = Viewer::new(request.caller.as_ref())?;
-    let found =
-        select(conn, sql("n.name = ? AND ").bind(&request.name).append(viewer.trusted("n.name"))).await?;
-    let namespace = found.into_iter().next().ok_or_else(|| missing(&request.name))?;
+    let condition = sql("n.name = ? AND ").bind(&request.name).append(viewer.trusted("n.name"));
+    let namespace = first(conn, condition).await?.ok_or_else(|| missing(&request.name))?;
     Ok(GetNamespaceReply { namespace: Some(namespace) })
 }
 
@@ -56,18 +61,26 @@ pub async fn get(conn: &mut Conn, request: &GetNamespaceRequest) -> StoreResult<
 pub async fn list(conn: &mut Conn, request: &ListNamespacesRequest) -> StoreResult<ListNamespacesReply> {
     let viewer = Viewer::new(request.caller.as_ref())?;
     let page = Page::new(request.page.clone());
-    let found = select(conn, page.by_key(viewer.trusted("n.name"), "n.name")).await?;
-    let (namespaces, info) = page.cut(found, |n| n.name.clone());
-    Ok(ListNamespacesReply { namespaces, page: Some(info) })
+    let rows = rows(conn, page.by_key(viewer.trusted("n.name"), "n.name")).await?;
+    let (rows, info) = page.cut_by_weight(rows, |row| row.weight, |row| row.name.clone());
+    Ok(ListNamespacesReply { namespaces: complete(conn, rows).await?, page: Some(info) })
 }
 
 /// The view of a namespace that is known to be live.
 pub(super) async fn one(conn: &mut Conn, name: &str) -> StoreResult<Namespace> {
-    select(conn, sql("n.name = ?").bind(name)).await?.into_iter().next().ok_or_else(|| missing(name))
+    first(conn, sql("n.name = ?").bind(name)).await?.ok_or_else(|| missing(name))
 }
 
-async fn select(conn: &mut Conn, condition: Sql) -> StoreResult<Vec<Namespace>> {
-    let rows: Vec<NamespaceRow> = sql(SELECT).append(condition).all(conn).await?;
+async fn first(conn: &mut Conn, condition: Sql) -> StoreResult<Option<Namespace>> {
+    let rows = rows(conn, condition).await?;
+    Ok(complete(conn, rows).await?.into_iter().next())
+}
+
+async fn rows(conn: &mut Conn, condition: Sql) -> StoreResult<Vec<NamespaceRow>> {
+    sql(SELECT).append(condition).all(conn).await
+}
+
+async fn complete(conn: &mut Conn, rows: Vec<NamespaceRow>) -> StoreResult<Vec<Namespace>> {
     let names: Vec<String> = rows.iter().map(|row| row.name.clone()).collect();
     let mut keys = grouped(
         sql("SELECT namespace, name FROM namespace_keys WHERE live_name IS NOT NULL AND namespace IN ")

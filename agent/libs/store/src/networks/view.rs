@@ -14,11 +14,11 @@ use crate::conn::Conn;
 use crate::context::Settings;
 use crate::error::{StoreError, StoreResult};
 use crate::lookup::{Lookup, Viewer, only, reference};
-use crate::metadata;
+use crate::metadata::{self, metadata_bytes};
 use crate::page::{Page, creation_token};
 use crate::pending;
 use crate::sql::{Sql, rows, sql};
-use crate::wire::{datetime, state_info, timestamp};
+use crate::wire::{state_info, timestamp};
 
 rows! {
     struct NetworkRow {
@@ -42,6 +42,7 @@ rows! {
         carrier_uuid: Option<String>,
         carrier_name: Option<String>,
         carrier_mesh_ip: Option<String>,
+        weight: u64,
     }
 
     struct Found {
@@ -51,11 +52,15 @@ rows! {
     }
 }
 
-const SELECT: &str = "SELECT n.uuid, n.name, n.namespace, n.netblock_address, n.netblock_prefix, n.provide_dhcp, \
-    n.provide_nat, n.provide_dns, n.vxid, n.floating_gateway, n.port_security, n.generation, \
-    n.state, n.state_changed_at, n.state_message, n.created_at, n.version, d.uuid AS carrier_uuid, \
-    d.fqdn AS carrier_name, d.mesh_ip AS carrier_mesh_ip FROM networks n \
-    LEFT JOIN network_carriers k ON k.network_uuid = n.uuid LEFT JOIN nodes d ON d.uuid = k.node_uuid WHERE ";
+const SELECT: &str = concat!(
+    "SELECT n.uuid, n.name, n.namespace, n.netblock_address, n.netblock_prefix, n.provide_dhcp, \
+     n.provide_nat, n.provide_dns, n.vxid, n.floating_gateway, n.port_security, n.generation, \
+     n.state, n.state_changed_at, n.state_message, n.created_at, n.version, d.uuid AS carrier_uuid, \
+     d.fqdn AS carrier_name, d.mesh_ip AS carrier_mesh_ip, ",
+    metadata_bytes!("network", "n.uuid"),
+    " AS weight FROM networks n LEFT JOIN network_carriers k ON k.network_uuid = n.uuid \
+     LEFT JOIN nodes d ON d.uuid = k.node_uuid WHERE "
+);
 
 /// One network of the caller.
 ///
@@ -87,12 +92,10 @@ pub async fn list(
     let page = Page::new(request.page.clone());
     let live = if request.all { "TRUE AND " } else { "n.state <> 'deleted' AND " };
     let condition = sql(live).append(viewer.owned("n.namespace"));
-    let networks = select(conn, settings, page.by_creation(condition, "n")?).await?;
-    let (networks, info) = page.cut(networks, |network| {
-        let created = network.created_at.as_ref().and_then(datetime).unwrap_or_default();
-        creation_token(created, &network.uuid)
-    });
-    Ok(ListNetworksReply { networks, page: Some(info) })
+    let rows = rows(conn, page.by_creation(condition, "n")?).await?;
+    let token = |row: &NetworkRow| creation_token(row.created_at, &row.uuid);
+    let (rows, info) = page.cut_by_weight(rows, |row| row.weight, token);
+    Ok(ListNetworksReply { networks: complete(conn, settings, rows).await?, page: Some(info) })
 }
 
 /// The views of networks whose visibility has been decided.
@@ -100,8 +103,9 @@ pub async fn list(
 /// # Errors
 /// Those of the database.
 pub async fn load(conn: &mut Conn, settings: &Settings, ids: &[NetworkId]) -> StoreResult<Vec<Network>> {
-    select(conn, settings, sql("n.uuid IN ").list(ids.iter().copied()).push(" ORDER BY n.created_at, n.uuid"))
-        .await
+    let condition = sql("n.uuid IN ").list(ids.iter().copied()).push(" ORDER BY n.created_at, n.uuid");
+    let rows = rows(conn, condition).await?;
+    complete(conn, settings, rows).await
 }
 
 /// Which network a reference means to its owner. `floating` is the floating network, which only `system` sees.
@@ -131,8 +135,11 @@ pub(super) async fn resolve(
     Ok(found.uuid)
 }
 
-async fn select(conn: &mut Conn, settings: &Settings, condition: Sql) -> StoreResult<Vec<Network>> {
-    let rows: Vec<NetworkRow> = sql(SELECT).append(condition).all(conn).await?;
+async fn rows(conn: &mut Conn, condition: Sql) -> StoreResult<Vec<NetworkRow>> {
+    sql(SELECT).append(condition).all(conn).await
+}
+
+async fn complete(conn: &mut Conn, settings: &Settings, rows: Vec<NetworkRow>) -> StoreResult<Vec<Network>> {
     let ids: Vec<String> = rows.iter().map(|row| row.uuid.clone()).collect();
     let mut entries = metadata::load(conn, ObjectType::Network, &ids).await?;
     let mut operations = pending::load(conn, ObjectType::Network, &ids).await?;

@@ -6,13 +6,12 @@ use std::net::Ipv4Addr;
 use chrono::{DateTime, Utc};
 use sf_model::id::parse_hyphenated;
 use sf_model::{NodeId, ObjectType};
-use sf_protos::common::PageInfo;
 use sf_protos::nodes::{GetNodeRequest, ListNodesReply, ListNodesRequest, Node, NodeDaemon, StorageHealth};
 
 use crate::conn::Conn;
 use crate::error::{StoreError, StoreResult};
 use crate::locks::LEADER;
-use crate::metadata;
+use crate::metadata::{self, metadata_bytes};
 use crate::page::Page;
 use crate::sql::{Sql, rows, sql};
 use crate::wire::{state_info, timestamp};
@@ -40,6 +39,7 @@ rows! {
         draining: bool,
         version: u32,
         created_at: DateTime<Utc>,
+        weight: u64,
     }
 
     struct Daemon {
@@ -78,7 +78,7 @@ pub async fn list(conn: &mut Conn, request: &ListNodesRequest) -> StoreResult<Li
     let page = Page::new(request.page.clone());
     let condition = sql(if request.include_deleted { "TRUE" } else { "n.state <> 'deleted'" });
     let rows = rows(conn, page.by_key(condition, "n.uuid")).await?;
-    let (rows, info): (Vec<Row>, PageInfo) = page.cut(rows, |row| row.uuid.to_string());
+    let (rows, info) = page.cut_by_weight(rows, |row| row.weight, |row| row.uuid.to_string());
     Ok(ListNodesReply { nodes: complete(conn, rows).await?, page: Some(info) })
 }
 
@@ -105,12 +105,16 @@ pub(super) async fn by_id(conn: &mut Conn, node: NodeId) -> StoreResult<Node> {
 }
 
 async fn rows(conn: &mut Conn, condition: Sql) -> StoreResult<Vec<Row>> {
-    sql("SELECT n.uuid, n.fqdn, n.mesh_ip, n.egress_ip, n.`release`, n.state, n.state_changed_at, n.state_message, \
+    sql(concat!(
+        "SELECT n.uuid, n.fqdn, n.mesh_ip, n.egress_ip, n.`release`, n.state, n.state_changed_at, n.state_message, \
          n.last_seen, TIMESTAMPDIFF(MICROSECOND, n.last_seen, UTC_TIMESTAMP(6)) AS unseen_us, n.is_hypervisor, \
          n.is_network_node, n.is_database_node, \
          EXISTS (SELECT 1 FROM cluster_locks l WHERE l.lock_name = ? AND l.expires_at > UTC_TIMESTAMP(6) \
          AND l.holder_node IN (n.fqdn, CAST(n.uuid AS CHAR))) AS is_leader, \
-         n.schedulable, n.draining, n.version, n.created_at FROM nodes n WHERE ")
+         n.schedulable, n.draining, n.version, n.created_at, ",
+        metadata_bytes!("node", "n.uuid"),
+        " AS weight FROM nodes n WHERE "
+    ))
     .bind(LEADER)
     .append(condition)
     .all(conn)

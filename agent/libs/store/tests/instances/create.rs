@@ -284,6 +284,39 @@ async fn lists_show_what_is_asked_for_page_by_page() {
     assert_eq!(paged, expected[..4]);
 }
 
+/// What users may write into instances is larger than a page, and than a message of the mesh together.
+#[tokio::test]
+async fn heavy_instances_are_pages_of_their_own() {
+    let Some(world) = World::start(&[]).await else { return };
+    let node = world.node("n1", amounts(100, 1 << 20, 10_000)).await;
+    let around = world.surroundings().await;
+    let mut made = Vec::new();
+    for letter in [Some("a"), Some("b"), Some("c"), None] {
+        let user_data = letter.map(|letter| letter.repeat(4 << 20));
+        let asked = CreateInstanceRequest { user_data, ..request(node, around) };
+        world.create(asked.clone()).await.unwrap();
+        made.push((asked.instance_uuid.clone(), asked.user_data));
+    }
+    let mut conn = world.db.conn().await;
+    let mut users = Vec::new();
+    let mut page = None;
+    loop {
+        let asked = ListInstancesRequest { caller: system(), filter: None, page };
+        let reply = instances::list(&mut conn, &asked).await.unwrap();
+        assert_eq!(reply.instances.len(), 1, "one for each page");
+        users.extend(reply.instances.into_iter().map(|instance| (instance.uuid, instance.user_data)));
+        page =
+            Some(PageRequest { limit: 0, token: reply.page.filter(|info| info.more).map(|p| p.next_token) });
+        if page.as_ref().is_some_and(|page| page.token.is_none()) {
+            break;
+        }
+    }
+    assert!(users == made, "every instance once, with its own user data");
+    let asked = ListInstancesForNodeRequest { node_uuid: node.to_string(), page: None };
+    let reply = instances::list_for_node(&mut conn, &asked).await.unwrap();
+    assert!(reply.page.unwrap().more && reply.instances.len() <= 2, "{}", reply.instances.len());
+}
+
 #[tokio::test]
 async fn a_list_costs_the_same_number_of_statements_whatever_its_length() {
     let Some(world) = World::start(&[]).await else { return };

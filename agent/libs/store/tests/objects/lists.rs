@@ -35,15 +35,13 @@ async fn costs(world: &World) -> Vec<(&'static str, usize, u64)> {
     vec![artifacts, blobs, networks, ("namespaces", listed.unwrap().namespaces.len(), namespaces)]
 }
 
-#[tokio::test]
-async fn two_hundred_cost_what_one_costs() {
-    let Some(world) = World::start().await else { return };
+/// One of each kind, and `more` copies of their rows: what is counted is reading them. With metadata of so many bytes.
+async fn multiply(world: &World, more: usize, bytes: usize) -> Vec<(&'static str, usize, u64)> {
     let blob = world.blob("first").await;
     let artifact = world.artifact("a", "first", blob).await;
     let network = world.network("a", "first", "10.0.0.0/24").await.unwrap();
-    let few = costs(&world).await;
-    // Copies of the rows: what is counted is reading them.
-    for index in 1..200 {
+    let few = costs(world).await;
+    for index in 1..more {
         let uuid = uuid::Uuid::new_v4();
         for (table, original) in [
             ("blobs", blob.to_string()),
@@ -65,19 +63,40 @@ async fn two_hundred_cost_what_one_costs() {
                 .await;
         }
         world.execute(sql("INSERT INTO artifact_versions (artifact_uuid, idx, blob_uuid, created_at) VALUES (?, 1, ?, UTC_TIMESTAMP(6))").bind(uuid).bind(uuid)).await;
-        world
-            .execute(
-                sql("INSERT INTO object_metadata VALUES ('artifact', ?, 'k', '1', UTC_TIMESTAMP(6))")
-                    .bind(uuid.to_string()),
-            )
-            .await;
-        world.execute(sql("INSERT INTO namespaces (name, state, state_changed_at, created_at, version) VALUES (?, 'created', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), 1)").bind(format!("n{index}"))).await;
+        let name = format!("n{index}");
+        for (object_type, id) in [
+            ("artifact", uuid.to_string()),
+            ("blob", uuid.to_string()),
+            ("network", uuid.to_string()),
+            ("namespace", name.clone()),
+        ] {
+            let entry = sql("INSERT INTO object_metadata VALUES (?, ?, 'k', ?, UTC_TIMESTAMP(6))");
+            world.execute(entry.bind(object_type).bind(id).bind("1".repeat(bytes))).await;
+        }
+        world.execute(sql("INSERT INTO namespaces (name, state, state_changed_at, created_at, version) VALUES (?, 'created', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), 1)").bind(name)).await;
     }
+    few
+}
+
+#[tokio::test]
+async fn two_hundred_cost_what_one_costs() {
+    let Some(world) = World::start().await else { return };
+    let few = multiply(&world, 200, 1).await;
     let many = costs(&world).await;
     for ((what, rows, statements), (_, more_rows, more_statements)) in few.iter().zip(&many) {
         assert!(*more_rows >= 200 && *rows < 5, "{what}: {rows} and {more_rows} rows");
         assert_eq!(statements, more_statements, "{what}");
         assert!(*statements <= 6, "{what} takes {statements} statements");
+    }
+}
+
+#[tokio::test]
+async fn heavy_rows_make_short_pages() {
+    let Some(world) = World::start().await else { return };
+    multiply(&world, 12, 250 << 10).await;
+    for (what, rows, _) in costs(&world).await {
+        // Four of them are a page; some rows without metadata are among those.
+        assert!((3..9).contains(&rows), "{what}: {rows} rows");
     }
 }
 

@@ -13,7 +13,7 @@ use super::super::view::resolve;
 use crate::conn::Conn;
 use crate::error::{StoreError, StoreResult};
 use crate::lookup::{Lookup, Viewer, only, reference};
-use crate::metadata;
+use crate::metadata::{self, metadata_bytes};
 use crate::page::Page;
 use crate::sql::{Sql, rows, sql};
 use crate::wire::{parse, state_info};
@@ -33,12 +33,16 @@ rows! {
         state_changed_at: DateTime<Utc>,
         state_message: Option<String>,
         version: u32,
+        weight: u64,
     }
 }
 
-const SELECT: &str = "SELECT f.uuid, f.network_uuid, f.instance_uuid, f.macaddr, f.ipv4, f.position, f.model, \
-    f.floating_address, f.port_security, f.state, f.state_changed_at, f.state_message, f.version \
-    FROM network_interfaces f WHERE ";
+const SELECT: &str = concat!(
+    "SELECT f.uuid, f.network_uuid, f.instance_uuid, f.macaddr, f.ipv4, f.position, f.model, \
+     f.floating_address, f.port_security, f.state, f.state_changed_at, f.state_message, f.version, ",
+    metadata_bytes!("networkinterface", "f.uuid"),
+    " AS weight FROM network_interfaces f WHERE "
+);
 
 /// One interface whose network and instance are the caller's.
 ///
@@ -89,9 +93,9 @@ pub async fn list(conn: &mut Conn, request: &ListInterfacesRequest) -> StoreResu
         }
         None => return Err(StoreError::invalid("of: required")),
     };
-    let interfaces = load(conn, page.by_key(condition, "f.uuid")).await?;
-    let (interfaces, info) = page.cut(interfaces, |interface| interface.uuid.clone());
-    Ok(ListInterfacesReply { interfaces, page: Some(info) })
+    let rows = rows(conn, page.by_key(condition, "f.uuid")).await?;
+    let (rows, info) = page.cut_by_weight(rows, |row| row.weight, |row| row.uuid.clone());
+    Ok(ListInterfacesReply { interfaces: complete(conn, rows).await?, page: Some(info) })
 }
 
 /// The live interfaces of many instances in two statements, each list in the order of the guest.
@@ -114,7 +118,15 @@ pub async fn load_of_instances(
 
 /// The views of interfaces whose visibility has been decided.
 pub(super) async fn load(conn: &mut Conn, condition: Sql) -> StoreResult<Vec<Interface>> {
-    let rows: Vec<InterfaceRow> = sql(SELECT).append(condition).all(conn).await?;
+    let rows = rows(conn, condition).await?;
+    complete(conn, rows).await
+}
+
+async fn rows(conn: &mut Conn, condition: Sql) -> StoreResult<Vec<InterfaceRow>> {
+    sql(SELECT).append(condition).all(conn).await
+}
+
+async fn complete(conn: &mut Conn, rows: Vec<InterfaceRow>) -> StoreResult<Vec<Interface>> {
     let ids: Vec<String> = rows.iter().map(|row| row.uuid.clone()).collect();
     let mut entries = metadata::load(conn, ObjectType::Interface, &ids).await?;
     let view = |row: InterfaceRow| Interface {

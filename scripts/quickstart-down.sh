@@ -71,8 +71,9 @@ if [ -d "$data/mariadb/data" ] || [ -f "$data/standalone.json" ]; then
 fi
 
 say "3/3 what is left in the kernel, and $data"
-if [ -s "$mark" ]; then
-    "$binary" net-cleanup --config-dir "$data/etc" --cluster "$(cat "$mark")"
+# The agent writes it before it makes anything in the kernel.
+if [ -s "$data/cluster_id" ]; then
+    "$binary" net-cleanup --config-dir "$data/etc" --cluster "$(cat "$data/cluster_id")"
 fi
 awk -v data="$data" '$2 == data || index($2, data "/") == 1 {print $2}' /proc/self/mounts | sort -r | xargs -r -n 1 umount
 rm -rf --one-file-system "$data"

@@ -39,10 +39,6 @@ venv=$(scripts/client-venv.sh client)
 
 say "5/7 the cloud, in standalone mode, in $data"
 scripts/standalone.sh start "$binary" "$data"
-# Kept for a removal that has to do without a running cloud.
-"$binary" sf-ctl --config-dir "$data/etc" --json cluster-config get CLUSTER_ID |
-    python3 -c 'import json, sys; print(json.load(sys.stdin)["config"]["cluster_id"]["value"])' >"$mark.new"
-mv "$mark.new" "$mark"
 
 say "6/7 a guest, through the public API"
 "$venv/bin/python" scripts/quickstart.py --data-dir "$data" --client "$venv/bin/sf-client"

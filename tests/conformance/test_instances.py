@@ -1,5 +1,7 @@
 """Instances: what is asked for, what is shown, what can be done with them."""
 
+import base64
+
 import pytest
 from cloud import until
 from raw import ask, token_of
@@ -56,6 +58,20 @@ def test_malformed_requests_leave_nothing(cloud, t1, change):
 def create(client, **change):
     wanted = {"name": "refused", "cpus": 1, "memory": 128, "network": None, "disk": [dict(DISK)], "sshkey": None, "userdata": None}
     return client.create_instance(**{**wanted, **change})
+
+
+def test_user_data_of_megabytes_is_shown_in_lists(t1):
+    """Two of them are more than a page of the database tier; as text each is a third larger."""
+    wanted = {name: base64.b64encode(name.encode() * (2_900_000 // len(name))).decode() for name in ("long-1", "long-2")}
+    made = {create(t1, name=name, userdata=userdata)["uuid"]: userdata for name, userdata in wanted.items()}
+    try:
+        shown = {one["uuid"]: one["user_data"] for one in t1.get_instances()}
+        assert all(shown[uuid] == userdata for uuid, userdata in made.items())
+        for uuid in made:
+            until("the instance is created", lambda uuid=uuid: t1.get_instance(uuid)["state"] == "created")
+    finally:
+        for uuid in made:
+            t1.delete_instance(uuid)
 
 
 def test_what_does_not_exist_is_404(t1):

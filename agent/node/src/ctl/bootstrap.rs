@@ -13,7 +13,7 @@ use serde_json::json;
 use sf_config::{DatabaseConfig, Sources, load_database, load_node};
 use sf_daemon::{Kek, KekError, Release};
 use sf_model::Secret;
-use sf_store::bootstrap::{AdminKey, Done, Input, KeyOutput, Outcome, random_seed};
+use sf_store::bootstrap::{AdminKey, CLUSTER_ID, Done, Input, KeyOutput, Outcome, random_seed};
 
 use super::key::{self, Verifier};
 use super::{cluster_config, database};
@@ -89,12 +89,13 @@ pub(crate) async fn execute(sources: &Sources, options: BootstrapOptions) -> Res
     Ok(answer(&done))
 }
 
-/// Bootstrap of a standalone cloud: defaults, the keys given as `KEY=VALUE`, and a made key in `key_file`.
+/// Bootstrap of a standalone cloud: defaults, the keys given as `KEY=VALUE`, and a made key in `key_file`. Answers the name of
+/// the cluster.
 pub(crate) async fn standalone(
     config: &DatabaseConfig,
     key_file: &Path,
     given: &[String],
-) -> Result<(), Failure> {
+) -> Result<String, Failure> {
     let output = generated("bootstrap", key_file.to_path_buf()).await?;
     let mut input = input(sf_config::hostname(), output);
     input.config = BTreeMap::from([
@@ -107,7 +108,9 @@ pub(crate) async fn standalone(
             .ok_or_else(|| Failure::say(Exit::Config, format!("--cluster {pair}: must be KEY=VALUE")))?;
         input.config.insert(name.to_ascii_lowercase(), text.to_owned());
     }
-    database::bootstrap(config, &input).await.map(|_| ())
+    let done = database::bootstrap(config, &input).await?;
+    let id = done.into_iter().find(|done| done.operation == CLUSTER_ID).map(|done| done.artefact);
+    id.ok_or_else(|| Failure::say(Exit::Internal, "bootstrap named no cluster"))
 }
 
 fn input(fqdn: String, admin_key: AdminKey) -> Input {

@@ -69,6 +69,11 @@ impl Layout {
         self.root.join("credentials/mariadb_password")
     }
 
+    /// Name of the cluster, from its bootstrap on.
+    pub(super) fn cluster_id(&self) -> PathBuf {
+        self.root.join("cluster_id")
+    }
+
     pub(super) fn report(&self) -> PathBuf {
         self.root.join("standalone.json")
     }

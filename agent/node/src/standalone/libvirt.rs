@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use super::layout::Layout;
 use super::process;
-use super::space::{MADE, PATIENCE, pid_file};
+use super::space::{MADE, PATIENCE, alive};
 use crate::failure::{Exit, Failure};
 
 const LIBVIRTD: &str = "libvirtd";
@@ -83,7 +83,7 @@ impl Libvirt {
     }
 
     fn alive(&self, program: &str) -> Option<nix::unistd::Pid> {
-        process::alive(&pid_file(&self.layout.libvirt(), program), program)
+        alive(&self.layout.libvirt(), program)
     }
 }
 
@@ -91,7 +91,7 @@ impl Libvirt {
 pub(super) async fn stop(layout: &Layout) {
     let directory = layout.libvirt();
     for program in [LIBVIRTD, VIRTLOGD] {
-        if let Some(pid) = process::alive(&pid_file(&directory, program), program) {
+        if let Some(pid) = alive(&directory, program) {
             process::end(pid, Duration::from_secs(30)).await;
         }
     }
@@ -105,8 +105,6 @@ pub(super) async fn stop(layout: &Layout) {
 
 /// Pids of both daemons, by name.
 pub(super) fn pids(layout: &Layout) -> Vec<(&'static str, i32)> {
-    let find = |program: &'static str| {
-        Some((program, process::alive(&pid_file(&layout.libvirt(), program), program)?.as_raw()))
-    };
+    let find = |program: &'static str| Some((program, alive(&layout.libvirt(), program)?.as_raw()));
     [LIBVIRTD, VIRTLOGD].into_iter().filter_map(find).collect()
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use nix::unistd::Pid;
 use sf_config::DatabaseConfig;
 use sf_store::migrate::Progress;
 
@@ -50,14 +51,16 @@ pub(super) async fn prepare(
         }
     };
     database::ensure_schema(config, &mut tell).await?;
-    bootstrap::standalone(config, &layout.system_key(), cluster).await
+    let cluster_id = bootstrap::standalone(config, &layout.system_key(), cluster).await?;
+    // From here on there may be devices and tables of this cluster: what takes them off the host needs its name.
+    write_whole(&layout.cluster_id(), &format!("{cluster_id}\n"), 0o644)
 }
 
 impl Mariadb {
     /// Takes over a running server, or starts one.
     pub(super) async fn bring_up(layout: &Layout) -> Result<Self, Failure> {
         let server = Self { layout: layout.clone(), child: Arc::default() };
-        if process::alive(&server.pid_file(), SERVER).is_some() {
+        if alive(layout).is_some() {
             tracing::info!("taking over the running MariaDB");
         } else {
             server.install()?;
@@ -70,7 +73,7 @@ impl Mariadb {
     /// Starts the server again if it died. A server that merely does not answer is left alone.
     pub(super) async fn revive(&self) -> Result<(), Failure> {
         self.reap();
-        if process::alive(&self.pid_file(), SERVER).is_some() {
+        if alive(&self.layout).is_some() {
             return Ok(());
         }
         tracing::warn!("MariaDB died and is started again");
@@ -186,7 +189,7 @@ impl Mariadb {
         let dead = || {
             self.reap();
             self.child.lock().unwrap_or_else(PoisonError::into_inner).is_none()
-                && process::alive(&self.pid_file(), SERVER).is_none()
+                && alive(&self.layout).is_none()
         };
         let answered = process::within(PATIENCE, || greets(&socket) || dead()).await;
         if answered && greets(&socket) {
@@ -221,14 +224,19 @@ impl Mariadb {
     }
 }
 
-/// The pid file of the server.
-pub(super) fn pid_file(layout: &Layout) -> PathBuf {
+fn pid_file(layout: &Layout) -> PathBuf {
     layout.mariadb().join("server.pid")
+}
+
+/// The server of a directory, if it runs.
+pub(super) fn alive(layout: &Layout) -> Option<Pid> {
+    let directory = layout.mariadb();
+    process::alive(&pid_file(layout), SERVER, |pid| process::is_given(pid, &directory))
 }
 
 /// Ends the server of a directory, whoever started it.
 pub(super) async fn stop(layout: &Layout) {
-    if let Some(pid) = process::alive(&pid_file(layout), SERVER) {
+    if let Some(pid) = alive(layout) {
         process::end(pid, Duration::from_secs(60)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Processes that are not our children any more: found by pid file, told from strangers by their program.
+//! Processes that are not our children any more: found by pid file, told from strangers by their program and by what they use.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -11,15 +11,28 @@ use nix::unistd::Pid;
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// The process in a pid file, if it lives and its command line begins with a program of this name.
-pub(super) fn alive(pid_file: &Path, program: &str) -> Option<Pid> {
+/// The process in a pid file, if it lives, its command line begins with a program of this name, and it is one of `ours`: after
+/// a boot the number may be that of the host's own server.
+pub(super) fn alive(pid_file: &Path, program: &str, ours: impl FnOnce(Pid) -> bool) -> Option<Pid> {
     let text = fs::read_to_string(pid_file).ok()?;
     let pid = Pid::from_raw(text.trim().parse().ok()?);
-    let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let first = command.split(|byte| *byte == 0).next()?;
-    let name = Path::new(std::str::from_utf8(first).ok()?).file_name()?.to_str()?;
-    // A zombie has no command line, so it does not count as alive.
-    (name == program).then_some(pid)
+    let words = command_line(pid)?;
+    let name = Path::new(words.first()?).file_name()?.to_str()?;
+    (name == program && ours(pid)).then_some(pid)
+}
+
+/// Whether a process was started with a path below a directory.
+pub(super) fn is_given(pid: Pid, directory: &Path) -> bool {
+    let below = format!("{}/", directory.display());
+    command_line(pid).is_some_and(|words| words.iter().any(|word| word.contains(&below)))
+}
+
+/// A zombie has no command line, so it does not count as alive.
+fn command_line(pid: Pid) -> Option<Vec<String>> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    let words: Vec<String> = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    (!words.is_empty()).then_some(words)
 }
 
 /// Asks a process to end and waits; kills it when it does not.
@@ -66,4 +79,32 @@ pub(super) fn tail(log: &Path) -> String {
 fn is_zombie(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_in_a_pid_file_is_no_proof() {
+        let directory = tempfile::tempdir().unwrap();
+        let pid_file = directory.path().join("server.pid");
+        let mut server = std::process::Command::new("tail")
+            .args(["-f", "/dev/null"])
+            .arg(directory.path().join("data"))
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        fs::write(&pid_file, format!("{}\n", server.id())).unwrap();
+        let found = |program: &str, given: &Path| alive(&pid_file, program, |pid| is_given(pid, given));
+        let whose = [
+            found("tail", directory.path()),
+            found("mariadbd", directory.path()),
+            found("tail", &directory.path().join("other")),
+        ];
+        server.kill().unwrap();
+        server.wait().unwrap();
+        assert_eq!(whose.map(|pid| pid.is_some()), [true, false, false]);
+        assert_eq!(found("tail", directory.path()), None, "it has ended");
+    }
 }

@@ -8,7 +8,7 @@ use sf_daemon::Host;
 
 use super::Options;
 use super::layout::{Layout, write_whole};
-use super::{libvirt, mariadb, process};
+use super::{libvirt, mariadb};
 use crate::failure::Failure;
 
 /// Where the API is.
@@ -28,7 +28,7 @@ pub(super) fn write(layout: &Layout, host: &Host, options: &Options, state: &str
         host.config.ports().into_iter().map(|(key, port)| (key.to_owned(), json!(port))).collect();
     let mut pids: Map<_, _> =
         libvirt::pids(layout).into_iter().map(|(name, pid)| (name.to_owned(), json!(pid))).collect();
-    if let Some(pid) = process::alive(&mariadb::pid_file(layout), "mariadbd") {
+    if let Some(pid) = mariadb::alive(layout) {
         pids.insert("mariadbd".to_owned(), json!(pid.as_raw()));
     }
     let report = json!({

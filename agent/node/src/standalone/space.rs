@@ -2,6 +2,7 @@
 //! the data directory. A short process of its own, because entering a namespace needs a single thread.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::Pid;
 
 use super::layout::write_whole;
 use super::process;
@@ -119,11 +121,10 @@ fn separate(directory: &Path) -> anyhow::Result<()> {
 
 /// Starts a daemon of libvirt in the background unless it runs already.
 fn daemon(directory: &Path, program: &str) -> anyhow::Result<()> {
-    let pid_file = pid_file(directory, program);
-    if process::alive(&pid_file, program).is_some() {
+    if alive(directory, program).is_some() {
         return Ok(());
     }
-    let _ = fs::remove_file(&pid_file);
+    let _ = fs::remove_file(pid_file(directory, program));
     let path = super::mariadb::find(program).map_err(|failure| failure.error)?;
     let output = Command::new(&path)
         .arg("--daemon")
@@ -142,8 +143,17 @@ fn daemon(directory: &Path, program: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A daemon of libvirt, if it runs: one whose run directory is that of the data directory. The host's own has another.
+pub(super) fn alive(directory: &Path, program: &str) -> Option<Pid> {
+    process::alive(&pid_file(directory, program), program, |pid| {
+        let of = |path: PathBuf| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+        let run = of(format!("/proc/{pid}/root/run/libvirt").into());
+        run.is_some() && run == of(directory.join("run"))
+    })
+}
+
 /// The pid file of a daemon of libvirt, seen from outside the namespace.
-pub(super) fn pid_file(directory: &Path, program: &str) -> PathBuf {
+fn pid_file(directory: &Path, program: &str) -> PathBuf {
     directory.join("run").join(format!("{program}.pid"))
 }
 

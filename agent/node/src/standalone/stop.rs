@@ -32,7 +32,7 @@ pub(super) async fn everything(layout: &Layout) -> Result<Answer, Failure> {
     let _lock = layout.lock()?;
     stopped.extend(libvirt::pids(layout).into_iter().map(|(name, _)| name.to_owned()));
     libvirt::stop(layout).await;
-    if process::alive(&mariadb::pid_file(layout), "mariadbd").is_some() {
+    if mariadb::alive(layout).is_some() {
         stopped.push("mariadbd".to_owned());
         mariadb::stop(layout).await;
     }

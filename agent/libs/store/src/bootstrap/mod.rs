@@ -19,7 +19,7 @@ use sf_protos::namespaces::NewKey;
 use crate::error::StoreError;
 use crate::migrate::SchemaError;
 
-pub use operations::random_seed;
+pub use operations::{CLUSTER_ID, random_seed};
 pub use run::{bootstrap, plan};
 
 /// What a new cluster is made from.

@@ -19,6 +19,8 @@ use crate::{config, maintenance, namespaces, networks};
 pub(super) const OPERATION_VERSION: u32 = 1;
 /// The cluster key that token keys follow from.
 const SEED: &str = "auth_secret_seed";
+/// The operation that names the cluster; its artefact is the name.
+pub const CLUSTER_ID: &str = "cluster-id";
 /// Bytes of a generated seed.
 const SEED_BYTES: usize = 32;
 
@@ -99,7 +101,7 @@ pub(super) fn operations(input: &Input) -> Vec<Operation> {
             action: Action::Release(input.release.clone()),
         },
         Operation {
-            name: "cluster-id".to_owned(),
+            name: CLUSTER_ID.to_owned(),
             artefact: id.to_string(),
             digest: None,
             action: Action::ClusterId(id),

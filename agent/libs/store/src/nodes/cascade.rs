@@ -16,8 +16,7 @@ use crate::{blobs, instances, operations};
 const CHUNK: u32 = 100;
 
 rows! {
-    struct Failed {
-        uuid: NodeId,
+    struct Lost {
         instances: bool,
         blobs: bool,
     }
@@ -29,38 +28,55 @@ rows! {
     }
 }
 
-/// One pass over nodes in `error` and `deleted` whose consequences are not all drawn.
+/// One pass over the nodes in `error` and `deleted` whose consequences are not all drawn: the next of them.
 ///
 /// # Errors
 /// The database fails.
 pub async fn cascade(conn: &mut Conn, ctx: &TxContext) -> StoreResult<CascadeNodesReply> {
     let mut reply = CascadeNodesReply::default();
     if let Some(node) = next_failed(conn).await? {
-        fail_node(conn, ctx, &node, &mut reply).await?;
-    }
-    if let Some(node) = next_deleted(conn).await? {
+        fail_node(conn, ctx, node, &mut reply).await?;
+    } else if let Some(node) = next_deleted(conn).await? {
         clear_node(conn, ctx, node, &mut reply).await?;
     }
     reply.more = next_failed(conn).await?.is_some() || next_deleted(conn).await?.is_some();
     Ok(reply)
 }
 
-async fn next_failed(conn: &mut Conn) -> StoreResult<Option<Failed>> {
-    let broken = "EXISTS (SELECT 1 FROM node_storage_health h WHERE h.node_uuid = n.uuid AND NOT h.healthy \
-         AND FIND_IN_SET(?, h.object_types))";
-    sql(format!("SELECT n.uuid, {broken} AS instances, {broken} AS blobs FROM nodes n "))
-        .bind("instance")
-        .bind("blob")
-        .push("WHERE n.state = ? AND n.cascaded_at IS NULL ORDER BY n.uuid LIMIT 1")
-        .bind(NodeState::Error.as_str())
-        .first_row(conn)
-        .await
+async fn next_failed(conn: &mut Conn) -> StoreResult<Option<NodeId>> {
+    next(conn, NodeState::Error).await
 }
 
 async fn next_deleted(conn: &mut Conn) -> StoreResult<Option<NodeId>> {
+    next(conn, NodeState::Deleted).await
+}
+
+async fn next(conn: &mut Conn, state: NodeState) -> StoreResult<Option<NodeId>> {
     sql("SELECT uuid AS value FROM nodes WHERE state = ? AND cascaded_at IS NULL ORDER BY uuid LIMIT 1")
-        .bind(NodeState::Deleted.as_str())
+        .bind(state.as_str())
         .value(conn)
+        .await
+}
+
+/// What of a node in `error` is broken. Its row stays locked: a failure that is told meanwhile waits, and is not taken for
+/// one that has had its consequences. None: an operator was faster.
+async fn lock_failed(conn: &mut Conn, node: NodeId) -> StoreResult<Option<Lost>> {
+    let held: Option<NodeId> = sql("SELECT uuid AS value FROM nodes WHERE uuid = ? AND state = ? FOR UPDATE")
+        .bind(node)
+        .bind(NodeState::Error.as_str())
+        .value(conn)
+        .await?;
+    if held.is_none() {
+        return Ok(None);
+    }
+    let broken = "EXISTS (SELECT 1 FROM node_storage_health WHERE node_uuid = ? AND NOT healthy \
+         AND FIND_IN_SET(?, object_types))";
+    sql(format!("SELECT {broken} AS instances, {broken} AS blobs"))
+        .bind(node)
+        .bind("instance")
+        .bind(node)
+        .bind("blob")
+        .first_row(conn)
         .await
 }
 
@@ -69,28 +85,31 @@ async fn next_deleted(conn: &mut Conn) -> StoreResult<Option<NodeId>> {
 async fn fail_node(
     conn: &mut Conn,
     ctx: &TxContext,
-    node: &Failed,
+    node: NodeId,
     reply: &mut CascadeNodesReply,
 ) -> StoreResult<()> {
-    if node.blobs {
-        blobs::forget_node(conn, node.uuid).await?;
+    let Some(lost) = lock_failed(conn, node).await? else { return Ok(()) };
+    if lost.blobs {
+        blobs::forget_node(conn, node).await?;
         reply.rows += 1;
     }
     let mut left = false;
-    if node.instances {
+    if lost.instances {
         let placed: Vec<Placed> =
             sql("SELECT uuid, state, placement_seq FROM instances WHERE node_uuid = ? \
              AND state IN ('initial', 'preflight', 'creating', 'created') ORDER BY uuid LIMIT ?")
-            .bind(node.uuid)
+            .bind(node)
             .bind(CHUNK)
             .all(conn)
             .await?;
         left = placed.len() >= CHUNK as usize;
         for instance in placed {
-            reply.instances += u32::from(fail_instance(conn, ctx, &instance).await?);
+            let failed = fail_instance(conn, ctx, &instance).await?;
+            reply.instances += u32::from(failed);
+            left |= !failed;
         }
     }
-    if left { Ok(()) } else { finished(conn, node.uuid).await }
+    if left { Ok(()) } else { finished(conn, node).await }
 }
 
 async fn fail_instance(conn: &mut Conn, ctx: &TxContext, instance: &Placed) -> StoreResult<bool> {

@@ -44,14 +44,7 @@ pub async fn check_in(
         state = NodeState::Created;
     }
     let units_changed = record_units(conn, node, &request.units).await?;
-    let told: Vec<StorageHealth> = request
-        .storage_health
-        .iter()
-        // A failure is forgotten by an operator only: until then recovery has to know what was lost.
-        .filter(|path| !path.healthy || state != NodeState::Error)
-        .cloned()
-        .collect();
-    record_health(conn, node, &told).await?;
+    record_health(conn, node, state, &request.storage_health).await?;
     if let Some(figures) = &request.metrics {
         metrics::store(conn, node, figures, &request.processes).await?;
     }
@@ -67,9 +60,20 @@ pub async fn check_in(
     })
 }
 
-/// Writes what is known of storage paths. `since` is the time of the last change, not of the last word.
-pub(super) async fn record_health(conn: &mut Conn, node: NodeId, paths: &[StorageHealth]) -> StoreResult<()> {
-    for path in paths {
+/// Writes what is told of the storage paths of a node in `state`. `since` is the time of the last change, not of the last
+/// word. A node in `error` forgets a failure when an operator says so: until then recovery has to know what was lost.
+/// What fails beside it has consequences of its own, so those of the node are drawn again.
+pub(super) async fn record_health(
+    conn: &mut Conn,
+    node: NodeId,
+    state: NodeState,
+    paths: &[StorageHealth],
+) -> StoreResult<()> {
+    let in_error = state == NodeState::Error;
+    if in_error && fails_anew(conn, node, paths).await? {
+        sql("UPDATE nodes SET cascaded_at = NULL WHERE uuid = ?").bind(node).run(conn).await?;
+    }
+    for path in paths.iter().filter(|path| !path.healthy || !in_error) {
         sql("INSERT INTO node_storage_health (node_uuid, path, object_types, healthy, detail, since, last_checked) \
              VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)) ON DUPLICATE KEY UPDATE \
              since = IF(healthy = VALUES(healthy), since, VALUES(since)), object_types = VALUES(object_types), \
@@ -83,6 +87,18 @@ pub(super) async fn record_health(conn: &mut Conn, node: NodeId, paths: &[Storag
         .await?;
     }
     Ok(())
+}
+
+/// Whether a path is told to fail that was not known to, or not for all these types of objects.
+async fn fails_anew(conn: &mut Conn, node: NodeId, paths: &[StorageHealth]) -> StoreResult<bool> {
+    let known: Vec<String> = sql("SELECT CONCAT(object_types, ' ', path) AS value FROM node_storage_health \
+         WHERE node_uuid = ? AND NOT healthy")
+    .bind(node)
+    .values(conn)
+    .await?;
+    let is_known =
+        |path: &StorageHealth| known.contains(&format!("{} {}", path.object_types.join(","), path.path));
+    Ok(paths.iter().any(|path| !path.healthy && !is_known(path)))
 }
 
 /// Asks without a lock: the answer only decides whether to lock the capacity row.

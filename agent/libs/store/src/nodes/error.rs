@@ -25,7 +25,7 @@ pub async fn set_error(
 ) -> StoreResult<SetNodeErrorReply> {
     let node: NodeId = parse("node_uuid", &request.node_uuid)?;
     let state = require_live(conn, node).await?;
-    record_health(conn, node, &request.storage_health).await?;
+    record_health(conn, node, state, &request.storage_health).await?;
     let extra = serde_json::json!({
         "paths": request.storage_health.iter().filter(|p| !p.healthy).map(|p| &p.path).collect::<Vec<_>>(),
     });

@@ -12,5 +12,6 @@ mod ledger;
 mod life;
 mod power;
 mod states;
+mod storage;
 mod sweeps;
 mod world;

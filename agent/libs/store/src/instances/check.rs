@@ -20,6 +20,8 @@ use crate::sql::{rows, sql};
 const BATCH: u32 = 100;
 /// A teardown without operation is left to the node for this long.
 const ORPHANED_DELETE_SECONDS: u32 = 300;
+/// A teardown that failed is asked for again after this long, when nobody else can ask.
+const FAILED_DELETE_SECONDS: u32 = 3600;
 
 rows! {
     struct LateRow {
@@ -30,15 +32,17 @@ rows! {
 }
 
 /// Fails creates that are too late or whose operation has ended, settles errors whose node cannot clean up, and keeps
-/// deletes going.
+/// deletes going, also those that follow from the end of a namespace.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn check(conn: &mut Conn, ctx: &TxContext) -> StoreResult<CheckInstancesReply> {
     let (failed, more_failed) = fail_creates(conn, ctx).await?;
     let (settled, more_settled) = settle(conn, ctx).await?;
+    let (marked, more_marked) = follow_namespaces(conn, ctx).await?;
     let (requeued, more_requeued) = continue_deletes(conn, ctx).await?;
-    Ok(CheckInstancesReply { failed, settled, requeued, more: more_failed || more_settled || more_requeued })
+    let more = more_failed || more_settled || more_marked || more_requeued;
+    Ok(CheckInstancesReply { failed, settled, requeued: marked + requeued, more })
 }
 
 async fn fail_creates(conn: &mut Conn, ctx: &TxContext) -> StoreResult<(u32, bool)> {
@@ -107,6 +111,25 @@ async fn settle(conn: &mut Conn, ctx: &TxContext) -> StoreResult<(u32, bool)> {
         settled += u32::from(item.end(conn, ctx, outcome).await?.unwrap_or(false));
     }
     Ok((settled, is_full(stuck.len())))
+}
+
+/// Failed instances do not keep their namespace from being deleted. What they hold goes with it.
+async fn follow_namespaces(conn: &mut Conn, ctx: &TxContext) -> StoreResult<(u32, bool)> {
+    let left: Vec<InstanceId> = sql("SELECT i.uuid AS value FROM instances i \
+         JOIN namespaces n ON n.name = i.namespace WHERE i.state = 'error' AND n.state = 'deleted' \
+         AND (i.state_changed_at <= n.state_changed_at \
+              OR i.state_changed_at < TIMESTAMPADD(SECOND, -?, UTC_TIMESTAMP(6))) ORDER BY i.uuid LIMIT ?")
+    .bind(FAILED_DELETE_SECONDS)
+    .bind(BATCH)
+    .values(conn)
+    .await?;
+    let mut marked = 0;
+    for instance in &left {
+        let item = Item::begin(conn, ctx, "instances of deleted namespaces", instance).await?;
+        let outcome = delete::mark_for_deletion(conn, ctx, *instance).await;
+        marked += u32::from(item.end(conn, ctx, outcome).await?.is_some());
+    }
+    Ok((marked, is_full(left.len())))
 }
 
 /// Queues deletes that have no operation, and finishes those whose node is gone.

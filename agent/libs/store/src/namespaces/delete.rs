@@ -20,7 +20,8 @@ rows! {
 }
 
 /// Deletes a namespace that has no live instances and networks. Its artifacts go first, some in each call; the call that
-/// finds no more ends the namespace with everything else of it.
+/// finds no more ends the namespace with everything else of it. Instances in `error` follow: the leader's look at
+/// instances asks for their end, which takes their nodes.
 ///
 /// # Errors
 /// [`StoreError::Missing`]; [`StoreError::Refused`] for `system`; a precondition `namespace-in-use` with counts.

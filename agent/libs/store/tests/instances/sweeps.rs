@@ -1,11 +1,13 @@
-//! The leader's look at instances beside rows that make no sense, and the order in which a failure takes its locks.
+//! The leader's look at instances: beside rows that make no sense, and after the end of their namespace. The order in which
+//! a failure takes its locks.
 
 use diesel_async::SimpleAsyncConnection;
 use sf_model::OperationId;
-use sf_store::operations;
+use sf_protos::namespaces::DeleteNamespaceRequest;
 use sf_store::sql::sql;
+use sf_store::{instances, namespaces, operations};
 
-use crate::life::{id, request};
+use crate::life::{NAMESPACE, id, request};
 use crate::states::{check, one};
 use crate::world::{World, amounts};
 
@@ -63,4 +65,38 @@ async fn a_failure_locks_the_instance_before_its_operation() {
     deleting.batch_execute("COMMIT").await.unwrap();
     assert!(failing.await.unwrap().unwrap());
     assert_eq!(world.state(instance).await, "initial-error");
+}
+
+#[tokio::test]
+async fn failed_instances_follow_their_namespace() {
+    let Some(world) = World::start(&[]).await else { return };
+    let (instance, ..) = one(&world).await;
+    world.force_state(instance, "error").await;
+    world.execute("UPDATE networks SET namespace = 'elsewhere'").await;
+    assert_eq!(check(&world).await.requeued, 0, "its user decides");
+    world
+        .run(|conn, ctx| {
+            let request = DeleteNamespaceRequest { context: None, name: NAMESPACE.into() };
+            Box::pin(async move { namespaces::delete(conn, ctx, &request).await })
+        })
+        .await
+        .unwrap();
+    assert_eq!(check(&world).await.requeued, 1);
+    assert_eq!(world.state(instance).await, "delete-wait");
+
+    // The node could not do it. It is asked again, and not all the time.
+    world.force_state(instance, "error").await;
+    world.execute("UPDATE instances SET state_changed_at = UTC_TIMESTAMP(6)").await;
+    assert_eq!(check(&world).await.requeued, 0);
+    world.execute("UPDATE instances SET state_changed_at = UTC_TIMESTAMP(6) - INTERVAL 2 HOUR").await;
+    world.execute("UPDATE namespaces SET state_changed_at = UTC_TIMESTAMP(6) - INTERVAL 3 HOUR").await;
+    assert_eq!(check(&world).await.requeued, 1);
+    world.finish(instance).await.unwrap();
+    assert_eq!(world.number("SELECT COUNT(*) FROM placement_reservations").await, 0);
+
+    world.execute("DELETE FROM network_interfaces WHERE state = 'deleted'").await;
+    world.execute("UPDATE instances SET state_changed_at = UTC_TIMESTAMP(6) - INTERVAL 9 DAY").await;
+    world.run(|conn, ctx| Box::pin(instances::hard_delete(conn, ctx, 10))).await.unwrap();
+    world.run(|conn, ctx| Box::pin(namespaces::hard_delete(conn, ctx, 10))).await.unwrap();
+    assert_eq!(world.number("SELECT COUNT(*) FROM namespaces").await, 0, "its name is free again");
 }

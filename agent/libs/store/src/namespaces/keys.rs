@@ -15,11 +15,18 @@ use crate::wire::{datetime, parse};
 const MAX_KEYS: u64 = 1000;
 /// Live keys with a supplied secret; every one costs a slow comparison at login.
 const MAX_SUPPLIED: u64 = 16;
+/// Kind of these.
+const SUPPLIED: &str = "supplied";
 
 rows! {
     struct KeyCounts {
         keys_live: u64,
         supplied: u64,
+    }
+
+    struct LiveKey {
+        uuid: KeyId,
+        kind: String,
     }
 }
 
@@ -32,11 +39,12 @@ pub async fn put_key(conn: &mut Conn, ctx: &TxContext, request: &PutKeyRequest) 
     let key = request.key.as_ref().ok_or_else(|| StoreError::invalid("key: required"))?;
     lock_namespace(conn, &request.namespace).await?;
     let existing = live_key(conn, &request.namespace, &key.key_name).await?;
-    if let Some(id) = existing {
+    if let Some(before) = existing {
         check(key)?;
-        rotate(conn, id, key).await?;
-        audit(ctx, &request.namespace, id, "key rotated", &key.key_name);
-        return Ok(PutKeyReply { replaced: true, key_uuid: id.to_string() });
+        check_room(conn, &request.namespace, key, Some(&before)).await?;
+        rotate(conn, before.uuid, key).await?;
+        audit(ctx, &request.namespace, before.uuid, "key rotated", &key.key_name);
+        return Ok(PutKeyReply { replaced: true, key_uuid: before.uuid.to_string() });
     }
     if request.must_exist {
         return Err(StoreError::missing(ObjectType::NamespaceKey, &key.key_name));
@@ -57,7 +65,8 @@ pub async fn delete_key(
     lock_namespace(conn, &request.namespace).await?;
     let id = live_key(conn, &request.namespace, &request.key_name)
         .await?
-        .ok_or_else(|| StoreError::missing(ObjectType::NamespaceKey, &request.key_name))?;
+        .ok_or_else(|| StoreError::missing(ObjectType::NamespaceKey, &request.key_name))?
+        .uuid;
     retire(conn, &[id]).await?;
     audit(ctx, &request.namespace, id, "key deleted", &request.key_name);
     Ok(DeleteKeyReply {})
@@ -89,7 +98,7 @@ pub(super) async fn write(
     key: &NewKey,
 ) -> StoreResult<KeyId> {
     check(key)?;
-    check_room(conn, namespace, key).await?;
+    check_room(conn, namespace, key, None).await?;
     let id: KeyId = parse("key.key_uuid", &key.key_uuid)?;
     let inserted = sql(
         "INSERT INTO namespace_keys (uuid, namespace, name, live_name, kind, verifier, live_verifier, nonce, \
@@ -178,23 +187,37 @@ async fn lock_namespace(conn: &mut Conn, name: &str) -> StoreResult<()> {
     if state.as_deref() == Some("created") { Ok(()) } else { Err(missing(name)) }
 }
 
-async fn live_key(conn: &mut Conn, namespace: &str, name: &str) -> StoreResult<Option<KeyId>> {
-    sql("SELECT uuid AS value FROM namespace_keys WHERE namespace = ? AND live_name = ?")
+async fn live_key(conn: &mut Conn, namespace: &str, name: &str) -> StoreResult<Option<LiveKey>> {
+    sql("SELECT uuid, kind FROM namespace_keys WHERE namespace = ? AND live_name = ?")
         .bind(namespace)
         .bind(name)
-        .value(conn)
+        .first_row(conn)
         .await
 }
 
-async fn check_room(conn: &mut Conn, namespace: &str, key: &NewKey) -> StoreResult<()> {
+/// Whether there is room for a key, which may take the place of another. A rotation that makes nothing more of a kind is
+/// never refused: a secret that is known to others must go.
+async fn check_room(
+    conn: &mut Conn,
+    namespace: &str,
+    key: &NewKey,
+    before: Option<&LiveKey>,
+) -> StoreResult<()> {
+    let is_another = before.is_none();
+    let is_another_supplied = key.kind == SUPPLIED && before.is_none_or(|before| before.kind != SUPPLIED);
+    if !is_another && !is_another_supplied {
+        return Ok(());
+    }
     let counts: Option<KeyCounts> = sql("SELECT CAST(COUNT(*) AS UNSIGNED) AS keys_live, \
-         CAST(COUNT(IF(kind = 'supplied', 1, NULL)) AS UNSIGNED) AS supplied \
+         CAST(COUNT(IF(kind = ?, 1, NULL)) AS UNSIGNED) AS supplied \
          FROM namespace_keys WHERE namespace = ? AND live_name IS NOT NULL")
+    .bind(SUPPLIED)
     .bind(namespace)
     .first_row(conn)
     .await?;
-    let full = counts
-        .is_some_and(|c| c.keys_live >= MAX_KEYS || (key.kind == "supplied" && c.supplied >= MAX_SUPPLIED));
+    let full = counts.is_some_and(|c| {
+        (is_another && c.keys_live >= MAX_KEYS) || (is_another_supplied && c.supplied >= MAX_SUPPLIED)
+    });
     if full {
         return Err(StoreError::precondition(TOO_MANY_KEYS, "the namespace has too many keys"));
     }

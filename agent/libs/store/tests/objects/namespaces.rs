@@ -142,11 +142,20 @@ async fn keys_are_limited_and_named() {
     let refused = put(&world, "a", key("k16", "supplied", "v16"), false).await;
     assert!(matches!(refused, Err(StoreError::Precondition { reason: "too-many-keys", .. })));
     put(&world, "a", key("generated", "generated", "digest"), false).await.unwrap();
+    let refused = put(&world, "a", key("generated", "supplied", "v16"), true).await;
+    assert!(
+        matches!(refused, Err(StoreError::Precondition { reason: "too-many-keys", .. })),
+        "a login tries 16"
+    );
+    put(&world, "a", key("k0", "supplied", "v16"), true).await.unwrap();
     let twice = put(&world, "b", key("stolen", "generated", "digest"), false).await;
     assert!(matches!(twice, Err(StoreError::Exists { .. })));
     let mut names = seen(&world, "a", "a").await.unwrap().keys;
     names.sort();
     assert_eq!((names.len(), names[0].as_str()), (17, "generated"));
+    put(&world, "a", key("k0", "generated", "another"), true).await.unwrap();
+    put(&world, "a", key("generated", "supplied", "v17"), true).await.unwrap();
+    assert_eq!(candidates(&world, "a", None).await.len(), 16);
 }
 
 #[tokio::test]

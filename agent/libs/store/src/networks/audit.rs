@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use sf_model::event::EventType;
-use sf_model::{InterfaceId, NetworkId, ObjectType};
+use sf_model::{InterfaceId, NetworkId};
 use sf_protos::networks::{NetworkAuditReply, SweepPoolsReply};
 
 use super::{delete, finish, interfaces, live_interfaces, lock, object};
@@ -11,16 +11,12 @@ use crate::allocator::{self, Owner, Pool, Strategy, address, value_of};
 use crate::conn::Conn;
 use crate::context::TxContext;
 use crate::error::StoreResult;
-use crate::sql::{Sql, rows, sql};
+use crate::sql::{rows, sql};
 
 /// Rows of one kind repaired by one call.
 const BATCH: u64 = 100;
 /// An address without an owner is left alone this long.
 const LEAK_AGE_SECONDS: u64 = 300;
-/// What is told of an address that somebody else holds, before the address.
-const CONFLICT: &str = "address conflict: ";
-/// What is told of an address that its interface holds again, before the address.
-const RESERVED: &str = "address reserved again for its interface: ";
 
 rows! {
     struct Unreserved {
@@ -87,48 +83,48 @@ async fn release_leaked(conn: &mut Conn, ctx: &TxContext) -> StoreResult<u32> {
     Ok(u32::try_from(leaked.len()).unwrap_or(u32::MAX))
 }
 
-/// Interfaces whose address nobody has reserved; one that somebody else holds is told once and never stolen. Says
-/// whether there are more.
+/// Interfaces whose address nobody has reserved; one that somebody else holds is told once and never stolen. The interface
+/// remembers that it was told, until it has its address again. Says whether there are more.
 async fn reserve_unreserved(conn: &mut Conn, ctx: &TxContext) -> StoreResult<bool> {
     let bare: Vec<Unreserved> = sql("SELECT f.uuid, f.network_uuid, f.ipv4, n.netblock_address, n.netblock_prefix \
          FROM network_interfaces f JOIN networks n ON n.uuid = f.network_uuid LEFT JOIN resource_pool_allocations a \
          ON a.pool = CONCAT('ipv4:', f.network_uuid) AND a.value = INET_ATON(CAST(f.ipv4 AS CHAR)) \
          WHERE f.state <> 'deleted' AND f.ipv4 IS NOT NULL AND NOT (a.state = 'held' AND a.owner_uuid <=> f.uuid) \
-         AND NOT (a.allocation_uuid IS NOT NULL AND a.expires_at IS NULL AND ")
-    .append(conflict_is_told())
-    .push(") ORDER BY f.uuid LIMIT ?")
+         AND NOT (a.allocation_uuid IS NOT NULL AND a.expires_at IS NULL AND f.address_conflict_at IS NOT NULL) \
+         ORDER BY f.uuid LIMIT ?")
     .bind(BATCH)
     .all(conn)
     .await?;
-    for row in &bare {
+    if bare.is_empty() {
+        return Ok(false);
+    }
+    // Interfaces come before addresses in the lock order, and one that goes meanwhile must get none.
+    let held: Vec<InterfaceId> =
+        sql("SELECT uuid AS value FROM network_interfaces WHERE state <> 'deleted' AND uuid IN ")
+            .list(bare.iter().map(|row| row.uuid))
+            .push(" ORDER BY uuid FOR UPDATE")
+            .values(conn)
+            .await?;
+    for row in bare.iter().filter(|row| held.contains(&row.uuid)) {
         let block = super::block(row.netblock_address, row.netblock_prefix)?;
         let pool = Pool::ipv4(row.network_uuid, block, &ctx.settings);
         let owner = Owner::from(row.uuid);
         let taken =
             allocator::claim(conn, &pool, Strategy::Exact(value_of(row.ipv4)), owner, "instance", "").await;
-        let message = match taken {
-            Ok(_) => format!("{RESERVED}{}", row.ipv4),
-            Err(crate::StoreError::Precondition { .. }) => format!("{CONFLICT}{}", row.ipv4),
+        let (message, since) = match taken {
+            Ok(_) => (format!("address reserved again for its interface: {}", row.ipv4), "NULL"),
+            Err(crate::StoreError::Precondition { .. }) => {
+                (format!("address conflict: {}", row.ipv4), "UTC_TIMESTAMP(6)")
+            }
             Err(other) => return Err(other),
         };
+        sql(format!("UPDATE network_interfaces SET address_conflict_at = {since} WHERE uuid = ?"))
+            .bind(row.uuid)
+            .run(conn)
+            .await?;
         ctx.event(EventType::Audit, message, &[object(row.network_uuid), interfaces::object(row.uuid)]);
     }
     Ok(is_full(&bare))
-}
-
-/// Whether the last that was told of the address of an interface `f` is that somebody else holds it. The event log is the
-/// memory of it, so it is told once however often leaders change, and again when the event has been pruned.
-fn conflict_is_told() -> Sql {
-    let text = "CAST(f.ipv4 AS CHAR)";
-    sql(format!(
-        "COALESCE((SELECT e.message = CONCAT('{CONFLICT}', {text}) FROM event_objects o \
-         JOIN events e ON e.event_uuid = o.event_uuid WHERE o.object_type = ? \
-         AND o.object_id = CAST(f.uuid AS CHAR) AND o.event_type = ? \
-         AND e.message IN (CONCAT('{CONFLICT}', {text}), CONCAT('{RESERVED}', {text})) \
-         ORDER BY o.occurred_at DESC, o.event_uuid DESC LIMIT 1), FALSE)"
-    ))
-    .bind(ObjectType::Interface.to_string())
-    .bind(EventType::Audit.to_string())
 }
 
 /// Networks that wait to be deleted and nothing holds up any more: ended, or given a new operation if theirs has ended.

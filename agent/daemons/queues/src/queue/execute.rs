@@ -8,6 +8,7 @@ use sf_gateway::{CallClass, DbError};
 use sf_model::event::EventType;
 use sf_model::object::ObjectType;
 use sf_model::operation::{ARGUMENTS_VERSION, OperationArgs};
+use sf_protos::convert::unix_seconds;
 use sf_protos::operations::{
     ClaimedWork, CompleteOperationRequest, DeferOperationRequest, FailOperationRequest, StartOperationRequest,
 };
@@ -187,10 +188,16 @@ async fn describe(
         "operation": work.operation_uuid,
         "result": result_word(outcome),
         "wait_seconds": work.wait_seconds,
+        "dequeued_at": dequeued_at(work),
         "deliveries": work.deliveries,
         "defer_count": work.defer_count,
     });
     worker.record(ended.duration(took.as_secs_f64()).extra(details)).await;
+}
+
+/// When this worker was given the work, by the database's clock, in seconds as the API shows times.
+fn dequeued_at(work: &ClaimedWork) -> Option<f64> {
+    work.enqueued_at.as_ref().map(|enqueued| unix_seconds(enqueued) + work.wait_seconds)
 }
 
 fn result_word(outcome: &Result<(), Stop>) -> &'static str {
@@ -201,5 +208,26 @@ fn result_word(outcome: &Result<(), Stop>) -> &'static str {
         Err(Stop::ClaimLost) => "lost",
         Err(Stop::Placement(_)) => "placement",
         Err(Stop::Permanent { .. }) => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use sf_protos::convert::timestamp;
+
+    use super::*;
+
+    #[test]
+    fn work_is_dequeued_when_its_wait_ends() {
+        let enqueued = UNIX_EPOCH + Duration::from_millis(1_700_000_000_500);
+        let work = ClaimedWork {
+            enqueued_at: Some(timestamp(enqueued)),
+            wait_seconds: 2.25,
+            ..ClaimedWork::default()
+        };
+        assert_eq!(dequeued_at(&work), Some(1_700_000_002.75));
+        assert_eq!(dequeued_at(&ClaimedWork::default()), None);
     }
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use rand::Rng;
 use sf_protos::events as pb;
 use sf_runtime::{Liveness, LoopTick, Shutdown};
+use uuid::Uuid;
 
 use crate::decode::{DecodeError, decode};
 use crate::gauges;
@@ -55,6 +56,8 @@ pub enum SinkError {
 pub struct Drainer {
     spool: Spool,
     sink: Arc<dyn BatchSink>,
+    /// The file of the batch at hand.
+    spool_id: Uuid,
     backoff: Duration,
     internal_errors: u32,
 }
@@ -73,7 +76,7 @@ enum Found {
 impl Drainer {
     /// A drainer from `spool` to `sink`.
     pub fn new(spool: Spool, sink: Arc<dyn BatchSink>) -> Self {
-        Self { spool, sink, backoff: Duration::ZERO, internal_errors: 0 }
+        Self { spool, sink, spool_id: Uuid::nil(), backoff: Duration::ZERO, internal_errors: 0 }
     }
 
     /// Drains until shutdown, then for at most ten seconds more.
@@ -132,6 +135,7 @@ impl Drainer {
             self.spool.gauges().blocked(false);
             return Ok(Found::Nothing);
         }
+        self.spool_id = batch.spool_id;
         let full = batch.rows.len() == BATCH;
         let (events, blocked) = self.decode(batch).await.map_err(|e| e.to_string())?;
         self.spool.gauges().blocked(blocked);
@@ -168,7 +172,7 @@ impl Drainer {
             }
         }
         if !settle.refused.is_empty() {
-            self.spool.settle(settle).await?;
+            self.spool.settle(self.spool_id, settle).await?;
         }
         Ok((events, blocked))
     }
@@ -235,7 +239,7 @@ impl Drainer {
             gauges::quarantined("refused");
             settle.refused.push((sequence, format!("refused: {error}")));
         }
-        self.spool.settle(settle).await.map_err(|e| e.to_string())
+        self.spool.settle(self.spool_id, settle).await.map_err(|e| e.to_string())
     }
 
     async fn settle(&self, sequences: &[i64], results: Vec<pb::EventResult>) -> Result<(), SpoolError> {
@@ -249,7 +253,7 @@ impl Drainer {
                 settle.delivered.push(*sequence);
             }
         }
-        self.spool.settle(settle).await
+        self.spool.settle(self.spool_id, settle).await
     }
 
     /// Waits for an arrival and a moment more, so that events that come together go together.

@@ -4,12 +4,15 @@
 
 mod common;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Fault, Tier, open, plain, until};
+use async_trait::async_trait;
+use common::{Fault, Tier, damage_oldest, damaged, open, plain, until};
 use sf_events::spool::SpoolAdmin;
-use sf_events::{Drainer, Recorded, Recorder};
+use sf_events::{BatchSink, Drainer, Recorded, Recorder, SinkError, Spool};
+use sf_protos::events as pb;
 use sf_runtime::{Liveness, Shutdown};
 
 struct Line {
@@ -109,4 +112,72 @@ async fn what_remains_at_shutdown_is_drained_at_the_next_start() {
     line.tier.set(None);
     Drainer::new(spool, line.tier.clone()).drain_until_empty().await.unwrap();
     assert_eq!(line.tier.messages(), numbered(5));
+}
+
+/// Enough rows for several pages.
+async fn several_pages(directory: &Path) -> (Spool, Recorder) {
+    let (spool, recorder) = open(directory);
+    for message in numbered(200) {
+        recorder.record(plain(format!("old {message} {}", "x".repeat(200)))).await;
+    }
+    (spool, recorder)
+}
+
+#[tokio::test]
+async fn a_page_that_only_the_reader_meets_does_not_end_draining() {
+    let directory = tempfile::tempdir().unwrap();
+    let (spool, recorder) = several_pages(directory.path()).await;
+    damage_oldest(directory.path());
+    let tier = Arc::new(Tier::default());
+    let shutdown = Shutdown::new(Duration::from_secs(5));
+    let work = tokio::spawn(Drainer::new(spool, tier.clone()).run(shutdown.clone(), Liveness::new()));
+    until("the file is set aside", || !damaged(directory.path()).is_empty()).await;
+    assert_eq!(recorder.record(plain("goes on")).await, Recorded::Stored);
+    until("what came later is delivered", || tier.messages() == ["goes on"]).await;
+
+    let aside = damaged(directory.path());
+    assert_eq!(aside.len(), 1, "one damage, one file");
+    let salvaged = SpoolAdmin::find(directory.path()).unwrap().unwrap().salvage(&aside[0]).unwrap();
+    assert!((100..200).contains(&salvaged.rows), "one page costs its own rows only: {salvaged:?}");
+    until("what was left of it is delivered", || tier.uuids().len() as u64 == salvaged.rows + 1).await;
+    shutdown.request();
+    work.await.unwrap();
+}
+
+/// A tier that answers a batch only after the file it came from was set aside, and others at once.
+struct SlowTier {
+    inner: Tier,
+    directory: PathBuf,
+    recorder: Recorder,
+}
+
+#[async_trait]
+impl BatchSink for SlowTier {
+    async fn record_batch(&self, events: Vec<pb::Event>) -> Result<Vec<pb::EventResult>, SinkError> {
+        if self.inner.messages().is_empty() {
+            damage_oldest(&self.directory);
+            until("the file is set aside", || !damaged(&self.directory).is_empty()).await;
+            for message in numbered(50) {
+                assert_eq!(self.recorder.record(plain(message)).await, Recorded::Stored);
+            }
+        }
+        self.inner.record_batch(events).await
+    }
+}
+
+#[tokio::test]
+async fn an_answer_about_a_file_that_was_set_aside_removes_nothing_from_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let (spool, recorder) = several_pages(directory.path()).await;
+    let (inner, path) = (Tier::default(), directory.path().to_owned());
+    let tier = Arc::new(SlowTier { inner, directory: path, recorder: recorder.clone() });
+    let shutdown = Shutdown::new(Duration::from_secs(5));
+    let work = tokio::spawn(Drainer::new(spool, tier.clone()).run(shutdown.clone(), Liveness::new()));
+    let new = || -> Vec<String> {
+        tier.inner.messages().into_iter().filter(|message| !message.starts_with("old")).collect()
+    };
+    until("the new file is drained", || new() == numbered(50)).await;
+    until("nothing waits", || recorder.depth() == 0).await;
+    shutdown.request();
+    work.await.unwrap();
 }

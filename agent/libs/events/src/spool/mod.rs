@@ -178,7 +178,7 @@ impl Spool {
 
     /// Identity of the file, from which rows of the oldest format derive theirs.
     pub fn id(&self) -> Uuid {
-        *self.shared.spool_id.lock()
+        self.shared.spool_id()
     }
 
     /// Ends the writer after everything that was accepted is committed and synced. Later records are dropped.
@@ -229,10 +229,14 @@ impl Spool {
         self.shared.limits.count_drop(reason);
     }
 
-    /// Removes delivered rows and moves refused ones to quarantine, in one transaction.
-    pub(crate) async fn settle(&self, settle: Settle) -> Result<(), SpoolError> {
+    /// Removes delivered rows and moves refused ones to quarantine, in one transaction. Rows of a file that was set aside
+    /// meanwhile are left to a salvage: their numbers stand for other events in the present one.
+    pub(crate) async fn settle(&self, spool_id: Uuid, settle: Settle) -> Result<(), SpoolError> {
         let (answer, done) = oneshot::channel();
-        self.shared.writer.send(Command::Settle { settle, answer }).map_err(|_| SpoolError::Closed)?;
+        self.shared
+            .writer
+            .send(Command::Settle { spool_id, settle, answer })
+            .map_err(|_| SpoolError::Closed)?;
         done.await.map_err(|_| SpoolError::Closed)?
     }
 
@@ -246,18 +250,32 @@ impl Spool {
         self.shared.arrived.notified().await;
     }
 
-    /// The oldest rows, at most one batch.
+    /// The oldest rows, at most one batch. Where the file turns out to be damaged, the writer replaces it.
     pub(crate) async fn oldest(&self, limit: usize) -> Result<Batch, SpoolError> {
         let directory = self.shared.options.directory.clone();
-        tokio::task::spawn_blocking(move || reader::oldest(&directory, limit))
+        // Noted before the file is opened: one that is replaced meanwhile is then at most taken for its predecessor,
+        // and neither set aside for that one's damage nor rid of rows that were not delivered.
+        let spool_id = self.id();
+        let outcome = tokio::task::spawn_blocking(move || reader::oldest(&directory, spool_id, limit))
             .await
-            .map_err(|_| SpoolError::Closed)?
+            .map_err(|_| SpoolError::Closed)?;
+        if let Err(error) = &outcome
+            && store::is_damage(error)
+        {
+            // The writer may meet only other pages for ever. A closed one has nothing to replace.
+            let _ = self.shared.writer.send(Command::Damaged { spool_id, why: error.to_string() });
+        }
+        outcome
     }
 }
 
 pub(crate) use writer::Settle as SettleRows;
 
 impl Shared {
+    pub(crate) fn spool_id(&self) -> Uuid {
+        *self.spool_id.lock()
+    }
+
     pub(crate) fn replaced(&self, spool_id: Uuid) {
         *self.spool_id.lock() = spool_id;
     }

@@ -19,17 +19,17 @@ pub(crate) struct Row {
 }
 
 /// The oldest rows of one file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Batch {
+    /// The file, as the writer calls it.
     pub(crate) spool_id: Uuid,
     pub(crate) rows: Vec<Row>,
 }
 
 /// At most `limit` rows and one MiB, but always one row if there is any. The connection is opened anew each time:
 /// the file may have been replaced, and an idle drainer should hold nothing open.
-pub(crate) fn oldest(directory: &Path, limit: usize) -> Result<Batch, SpoolError> {
+pub(crate) fn oldest(directory: &Path, spool_id: Uuid, limit: usize) -> Result<Batch, SpoolError> {
     let connection = store::open_reader(&directory.join(files::FILE))?;
-    let spool_id = store::spool_id(&connection)?;
     let mut statement = connection
         .prepare("SELECT sequence, format, payload, recorded_at FROM spool ORDER BY sequence LIMIT ?1")?;
     let mut found = statement.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;

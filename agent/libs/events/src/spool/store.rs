@@ -45,7 +45,7 @@ pub(crate) fn open(directory: &Path) -> Result<Opened, SpoolError> {
             ready(open_file(directory)?)?
         }
         Err(error) if is_damage(&error) => {
-            report_damage(directory, &error)?;
+            report_damage(directory, &error.to_string())?;
             ready(open_file(directory)?)?
         }
         Err(error) => return Err(error),
@@ -57,10 +57,10 @@ pub(crate) fn open(directory: &Path) -> Result<Opened, SpoolError> {
 }
 
 /// Sets a damaged file aside, says so, and counts it.
-pub(crate) fn report_damage(directory: &Path, error: &SpoolError) -> Result<(), SpoolError> {
+pub(crate) fn report_damage(directory: &Path, why: &str) -> Result<(), SpoolError> {
     let path = files::set_damaged_aside(directory)?;
     gauges::corrupt();
-    tracing::error!(path = %path.display(), %error, "the event spool is damaged and was set aside; `sf-ctl spool salvage` reads what is left of it");
+    tracing::error!(path = %path.display(), why, "the event spool is damaged and was set aside; `sf-ctl spool salvage` reads what is left of it");
     sf_runtime::notify::status(&format!("event spool damaged, set aside as {}", path.display()));
     Ok(())
 }
@@ -109,6 +109,10 @@ pub(crate) fn spool_id(connection: &Connection) -> Result<Uuid, SpoolError> {
 /// Whether an error means that the file itself is broken.
 pub(crate) fn is_damage(error: &SpoolError) -> bool {
     let SpoolError::Sqlite(error) = error else { return false };
+    // The tables are strict: another type than was declared is no value that anybody wrote.
+    if matches!(error, rusqlite::Error::InvalidColumnType(..)) {
+        return true;
+    }
     matches!(
         error.sqlite_error_code(),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::TypeMismatch)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use uuid::Uuid;
 
 use super::limits::{Depth, DropReason};
 use super::{Append, Shared, SpoolError, files, store};
@@ -34,8 +35,22 @@ pub(crate) struct Settle {
 }
 
 pub(crate) enum Command {
-    Append { append: Append, answer: Option<oneshot::Sender<Recorded>>, permit: OwnedSemaphorePermit },
-    Settle { settle: Settle, answer: oneshot::Sender<Result<(), SpoolError>> },
+    Append {
+        append: Append,
+        answer: Option<oneshot::Sender<Recorded>>,
+        permit: OwnedSemaphorePermit,
+    },
+    /// About rows that were read from this file.
+    Settle {
+        spool_id: Uuid,
+        settle: Settle,
+        answer: oneshot::Sender<Result<(), SpoolError>>,
+    },
+    /// Somebody who read this file met damage.
+    Damaged {
+        spool_id: Uuid,
+        why: String,
+    },
     Close,
 }
 
@@ -103,6 +118,14 @@ impl Writer {
 
     /// One transaction for the whole group. Callers are answered after the commit, never before.
     fn commit(&mut self, shared: &Arc<Shared>, group: Vec<Command>) {
+        // First of all: what the rest of the group brings belongs into a file that can be read.
+        for command in &group {
+            if let Command::Damaged { spool_id, why } = command
+                && *spool_id == shared.spool_id()
+            {
+                self.replace(shared, why);
+            }
+        }
         let durable = group.iter().any(|c| matches!(c, Command::Append { append, .. } if append.durable));
         let appended = group.iter().any(|c| matches!(c, Command::Append { .. }));
         let before = shared.limits.depth();
@@ -116,7 +139,9 @@ impl Writer {
             }
             Err(error) => {
                 tracing::warn!(%error, "the event spool cannot be written");
-                self.replace_if_damaged(shared, error);
+                if store::is_damage(error) {
+                    self.replace(shared, &error.to_string());
+                }
             }
         }
         answer(shared, group, outcome);
@@ -143,8 +168,10 @@ impl Writer {
         for command in group {
             match command {
                 Command::Append { append, .. } => recorded.push(insert(&transaction, shared, append, depth)?),
-                Command::Settle { settle, .. } => remove(&transaction, settle, depth)?,
-                Command::Close => {}
+                Command::Settle { spool_id, settle, .. } if *spool_id == shared.spool_id() => {
+                    remove(&transaction, settle, depth)?;
+                }
+                Command::Settle { .. } | Command::Damaged { .. } | Command::Close => {}
             }
         }
         transaction.commit()?;
@@ -174,13 +201,10 @@ impl Writer {
         }
     }
 
-    /// Recording never stops: a file that breaks while in use is set aside, and the next event opens a new one.
-    fn replace_if_damaged(&mut self, shared: &Shared, error: &SpoolError) {
-        if !store::is_damage(error) {
-            return;
-        }
+    /// Recording never stops: a file that breaks while in use is set aside, and a new one begun.
+    fn replace(&mut self, shared: &Shared, why: &str) {
         let directory = &shared.options.directory;
-        let opened = store::report_damage(directory, error).and_then(|()| store::open(directory));
+        let opened = store::report_damage(directory, why).and_then(|()| store::open(directory));
         match opened {
             Ok(opened) => {
                 self.connection = opened.connection;
@@ -308,7 +332,7 @@ fn answer(shared: &Shared, group: Vec<Command>, outcome: Result<Vec<Recorded>, S
                 };
                 let _ = answer.send(result);
             }
-            Command::Close => {}
+            Command::Damaged { .. } | Command::Close => {}
         }
     }
 }

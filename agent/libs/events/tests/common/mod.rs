@@ -1,11 +1,13 @@
 //! What the tests of spool and drainer share.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use sf_events::spool::SpoolAdmin;
 use sf_events::{BatchSink, Event, Recorder, SinkError, Spool, SpoolOptions, event};
 use sf_model::ObjectType;
 use sf_model::event::EventType;
@@ -103,6 +105,27 @@ impl Tier {
     pub(crate) fn uuids(&self) -> BTreeSet<String> {
         self.stored.lock().unwrap().iter().map(|e| e.event_uuid.clone()).collect()
     }
+}
+
+/// Overwrites the page that holds the oldest rows. The writer, which works at the other end, does not meet it.
+#[allow(dead_code, reason = "each test file uses what it needs")]
+pub(crate) fn damage_oldest(directory: &Path) {
+    let file = directory.join("eventlog.sqlite");
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let size: u32 = connection.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
+    let sql = "SELECT pageno FROM dbstat WHERE name = 'spool' AND pagetype = 'leaf' ORDER BY path LIMIT 1";
+    let page: u32 = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+    file.write_all_at(&vec![0xEE; size as usize], u64::from(page - 1) * u64::from(size)).unwrap();
+}
+
+/// Files that were set aside as damaged.
+#[allow(dead_code, reason = "each test file uses what it needs")]
+pub(crate) fn damaged(directory: &Path) -> Vec<PathBuf> {
+    let inspection = SpoolAdmin::find(directory).unwrap().map(|admin| admin.inspect());
+    // While a new file is made, its tables may not be there yet.
+    inspection.and_then(Result::ok).map(|inspection| inspection.damaged).unwrap_or_default()
 }
 
 /// Polls until `holds`, for at most a minute.

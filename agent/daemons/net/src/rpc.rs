@@ -76,13 +76,7 @@ impl NetNode for Service {
         let Some(place) = self.pings.enter(&network_uuid) else {
             return Err(Status::unavailable("too many pings are under way, please retry"));
         };
-        let privexec = self.state.privexec.clone();
-        // The conversation with the helper goes on when nobody waits for it any more, and keeps its place as long.
-        let asking = tokio::spawn(async move {
-            let _place = place;
-            privexec.ping(network_uuid, address).await
-        });
-        match asking.await.map_err(|error| Status::internal(error.to_string()))? {
+        match self.state.privexec.ping(network_uuid, address, place).await {
             Ok(reply) => {
                 let (stdout_lines, stderr_lines) = (reply.stdout_lines, reply.stderr_lines);
                 Ok(Response::new(PingReply { stdout_lines, stderr_lines }))

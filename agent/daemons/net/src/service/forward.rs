@@ -104,8 +104,6 @@ impl Forwarder {
     }
 
     async fn socket(&self, kind: SocketKind) -> io::Result<OwnedFd> {
-        let (descriptors, _) =
-            self.privexec.sockets(self.network.to_string(), &[kind]).await.map_err(io::Error::other)?;
-        descriptors.into_iter().next().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.privexec.client_socket(self.network.to_string(), kind).await.map_err(io::Error::other)
     }
 }

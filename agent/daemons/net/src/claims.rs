@@ -142,7 +142,7 @@ fn show_depth(state: &State) {
 }
 
 async fn work(state: &State, job: &Job) {
-    let render = render::newest(state, job.network, Reason::Asked);
+    let render = render::newest(state, job.network, None, Reason::Asked);
     let outcome = while_renewing(state, job, render).await;
     let reported = match &outcome {
         Ok(rendered) => {

@@ -163,13 +163,9 @@ async fn repair(
     intent: &NodeIntent,
     behind: bool,
 ) -> Result<(), NetError> {
-    let known = state.shared.intents.lock().get(&network).cloned();
-    let fresh = known.filter(|known| !behind && known.generation == intent.generation);
-    let reason = if behind { Reason::Asked } else { Reason::Drift };
-    let rendered = match fresh {
-        Some(fresh) => render::rendered(state, network, fresh, reason).await?,
-        None => render::newest(state, network, reason).await?,
-    };
+    let (known, reason) =
+        if behind { (None, Reason::Asked) } else { (Some(intent.generation), Reason::Drift) };
+    let rendered = render::newest(state, network, known, reason).await?;
     if behind {
         render::report(state, network, "", Ok(&rendered)).await?;
     }
@@ -213,7 +209,7 @@ async fn reap(state: &State, network: NetworkId, found: &InventoryNetwork) -> Re
         presence: Presence::Absent.into(),
         ..NetworkIntent::default()
     };
-    render::rendered(state, network, intent, Reason::Asked).await.map(drop)
+    render::given(state, network, intent, Reason::Asked).await.map(drop)
 }
 
 fn tell_reaped(state: &State, found: &InventoryNetwork, outcome: &Result<(), NetError>) {

@@ -13,6 +13,9 @@ use crate::host;
 use crate::record::{self, Reason};
 use crate::state::State;
 
+#[cfg(test)]
+mod tests;
+
 /// What a render came to.
 pub(crate) struct Rendered {
     /// Generation of the intent.
@@ -32,14 +35,41 @@ pub(crate) enum Failed {
     Quiesced,
 }
 
-/// Reads the newest intent of a network and renders it.
-pub(crate) async fn newest(state: &State, network: NetworkId, reason: Reason) -> Result<Rendered, NetError> {
-    let intent = fetch(state, network).await?;
+/// Renders the newest intent of a network. The last one serves where the database named `known` as its generation.
+///
+/// It is chosen within the turn. One that was chosen before would be older than what the render it waits for applies, and
+/// be refused as if something were wrong. A database that answers late holds up nobody else: who waits for this turn has
+/// to ask it as well.
+pub(crate) async fn newest(
+    state: &State,
+    network: NetworkId,
+    known: Option<u64>,
+    reason: Reason,
+) -> Result<Rendered, NetError> {
+    let turn = state.turn(network);
+    let _turn = turn.lock().await;
+    let last = state.shared.intents.lock().get(&network).cloned();
+    let intent = match last.filter(|last| Some(last.generation) == known) {
+        Some(last) => last,
+        None => fetch(state, network).await?,
+    };
+    rendered(state, network, intent, reason).await
+}
+
+/// Renders this intent, which no row stands behind.
+pub(crate) async fn given(
+    state: &State,
+    network: NetworkId,
+    intent: NetworkIntent,
+    reason: Reason,
+) -> Result<Rendered, NetError> {
+    let turn = state.turn(network);
+    let _turn = turn.lock().await;
     rendered(state, network, intent, reason).await
 }
 
 /// The newest intent of a network, from one consistent snapshot.
-pub(crate) async fn fetch(state: &State, network: NetworkId) -> Result<NetworkIntent, NetError> {
+async fn fetch(state: &State, network: NetworkId) -> Result<NetworkIntent, NetError> {
     let request = GetNetworkIntentRequest { network_uuid: network.to_string(), node_uuid: state.node_uuid() };
     let reply = state.context.gateway.call(CallClass::Background, request).await?;
     let unusable = |detail: &str| NetError::Unusable { what: "network intent", detail: detail.to_owned() };
@@ -52,15 +82,13 @@ pub(crate) async fn fetch(state: &State, network: NetworkId) -> Result<NetworkIn
     Ok(intent)
 }
 
-/// Renders an intent: kernel first, then the services; the reverse when it takes the network away.
-pub(crate) async fn rendered(
+/// Renders an intent in the network's turn: kernel first, then the services; the reverse when it takes the network away.
+async fn rendered(
     state: &State,
     network: NetworkId,
     intent: NetworkIntent,
     reason: Reason,
 ) -> Result<Rendered, NetError> {
-    let turn = state.turn(network);
-    let _turn = turn.lock().await;
     let started = Instant::now();
     let present = intent.presence() == Presence::Present;
     if !present || intent.carrier.is_none() {

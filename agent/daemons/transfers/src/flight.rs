@@ -56,6 +56,11 @@ impl<K: Eq + Hash + Clone + Send + 'static, V: Clone + Send + Sync + 'static> Fl
         let done = result.wait_for(Option::is_some).await.ok()?;
         done.clone()
     }
+
+    /// Whether work for `key` is under way.
+    pub(crate) fn has(&self, key: &K) -> bool {
+        self.running.lock().contains_key(key)
+    }
 }
 
 async fn fly<K: Eq + Hash, V>(

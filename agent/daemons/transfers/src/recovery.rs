@@ -36,8 +36,8 @@ impl Service {
 
     async fn recover_one(&self, found: Found) -> Result<(), WorkError> {
         let (blob, purpose) = (found.blob, found.purpose);
-        // A conversion has no journal; its partial is without an owner only when the image tool is not at work.
-        if purpose == Purpose::Xcode && self.is_younger(&found, INTERVAL) {
+        // A conversion has no lease, and its age says nothing: the image tool may write nothing for minutes.
+        if purpose == Purpose::Xcode && self.images.has(&blob) {
             return Ok(());
         }
         let found = if self.is_younger(&found, KEEP_PARTIALS) {
@@ -98,4 +98,40 @@ pub(crate) async fn watch(service: Arc<Service>) {
         .max_silence(Duration::from_secs(600))
         .run(shutdown, liveness, pass)
         .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::SystemTime;
+
+    use sf_model::BlobId;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::testing::rig;
+
+    #[tokio::test]
+    async fn a_conversion_keeps_its_output_however_long_it_writes_nothing() {
+        let rig = rig(&[]);
+        let (service, blob) = (Arc::clone(&rig.service), BlobId::random());
+        let partial = service.store.partial(Purpose::Xcode, blob);
+        let long_ago = SystemTime::now() - KEEP_PARTIALS * 2;
+        File::create(&partial).unwrap().set_modified(long_ago).unwrap();
+
+        let ended = Arc::new(Notify::new());
+        let (ending, end) = (service.ctx.shutdown.token(), Arc::clone(&ended));
+        let conversion = service.images.join(blob, &ending, |_| async move {
+            end.notified().await;
+            Err(WorkError::Failed("deliberate".to_owned()))
+        });
+        let recovery = async {
+            service.recover().await.unwrap();
+            assert!(partial.exists(), "the image tool still writes to it");
+            ended.notify_one();
+        };
+        tokio::join!(biased; conversion, recovery).0.unwrap().unwrap_err();
+        service.recover().await.unwrap();
+        assert!(!partial.exists(), "nobody writes to it any more");
+    }
 }

@@ -14,6 +14,8 @@ FOLDERS = (
     "etc/config.d", "run/netns", "run/queues", "run/instances", "run/locks", "run/transfers", "run/net-privexec",
     "blobs", "uploads", "quarantine", "image_cache", "instances", "spool", "libvirt",
 )
+# Those whose health is probed hold a file for it.
+PROBED = ("blobs", "uploads", "image_cache", "instances")
 PRIVILEGED = ("privexec", "net-privexec")
 EVERY_NODE = ("resources", "cluster")
 WITH_NETWORKS = (*PRIVILEGED, "net", "queues")
@@ -62,6 +64,8 @@ class Node:
         """Writes the files; JSON is YAML."""
         for folder in FOLDERS:
             (self.root / folder).mkdir(parents=True, exist_ok=True)
+        for folder in PROBED:
+            (self.root / folder / "_heartbeat").touch()
         keys = {**self.keys, "mariadb_gateway_hosts": gateways}
         (self.etc / "config.yaml").write_text(json.dumps(keys, indent=1))
         if "api" in self.names:

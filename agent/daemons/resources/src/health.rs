@@ -1,7 +1,7 @@
 //! Do the node's storage paths work? Each probe runs on a thread of its own, because a hung mount never lets go of it.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,11 +15,10 @@ use sf_gateway::{CallClass, DbError};
 use sf_model::ObjectType;
 use sf_model::event::EventType;
 use sf_protos::nodes::{SetNodeErrorRequest, StorageHealth};
-use sf_runtime::{Loop, Pass};
+use sf_runtime::{Loop, LoopTick, Pass};
+use sf_units::HEARTBEAT;
 use tokio::sync::oneshot;
-
-/// Name of the file that is written in each path. Storage scans ignore names that begin with an underscore.
-const HEARTBEAT: &str = "_heartbeat";
+use tokio::task::JoinSet;
 
 /// What is known of every path. Cheap to clone.
 #[derive(Clone)]
@@ -140,9 +139,9 @@ impl Entry {
 /// Probes until shutdown is asked for; a path that breaks is reported at once, and again until the cluster has heard it.
 pub(crate) async fn run(context: DaemonContext, board: Board) {
     let config = context.config.clone();
-    let pass = |_tick| {
+    let pass = |tick: Arc<LoopTick>| {
         let (context, board) = (context.clone(), board.clone());
-        async move { probe_all(&context, &board).await.map(|()| Pass::Done) }
+        async move { probe_all(&context, &board, &tick).await.map(|()| Pass::Done) }
     };
     let silence = config.node_health_probe_timeout * 8 + config.node_health_check_interval;
     Loop::every("storage-health", config.node_health_check_interval)
@@ -151,15 +150,29 @@ pub(crate) async fn run(context: DaemonContext, board: Board) {
         .await;
 }
 
-async fn probe_all(context: &DaemonContext, board: &Board) -> Result<(), DbError> {
+/// Probes every path at the same time, so that one that hangs delays no verdict about another.
+async fn probe_all(context: &DaemonContext, board: &Board, tick: &LoopTick) -> Result<(), DbError> {
+    let limit = context.config.node_health_probe_timeout;
+    let mut probes = JoinSet::new();
     for (path, write) in board.due(context.config.node_health_write_interval) {
-        let verdict = probe(board, &path, write, context.config.node_health_probe_timeout).await;
+        let board = board.clone();
+        probes.spawn(async move {
+            let verdict = probe(&board, &path, write, limit).await;
+            (path, write, verdict)
+        });
+    }
+    while let Some(ended) = probes.join_next().await {
+        tick.tick();
+        let Ok((path, write, verdict)) = ended else { continue };
         if let Err(detail) = &verdict {
             tracing::error!(path = %path.display(), detail, "a storage path does not work");
         }
         let detail = verdict.clone().err().unwrap_or_default();
         if board.settle(&path, write, verdict) {
             tell(context, &path, &detail).await;
+            if let Err(error) = report(context, board).await {
+                tracing::info!(%error, "the cluster has not heard of it, it will be told again");
+            }
         }
     }
     report(context, board).await
@@ -222,18 +235,18 @@ fn check(path: &Path, write: bool) -> Result<(), String> {
     if facts.flags().contains(FsFlags::ST_RDONLY) {
         return Err("the file system is read-only".to_owned());
     }
-    if write {
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path.join(HEARTBEAT))
-            .map_err(|error| format!("heartbeat: {error}"))?;
-        writeln!(file, "{:?}", std::time::SystemTime::now())
-            .map_err(|error| format!("heartbeat: {error}"))?;
-        file.sync_all().map_err(|error| format!("heartbeat: {error}"))?;
+    // Never made here: without its file system a mount point is an empty directory that can be written.
+    let heartbeat = path.join(HEARTBEAT);
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => format!("{HEARTBEAT} is missing: the file system is not mounted or is new"),
+        _ => format!("heartbeat: {error}"),
+    };
+    if !write {
+        return std::fs::metadata(&heartbeat).map(drop).map_err(failed);
     }
-    Ok(())
+    let mut file = std::fs::OpenOptions::new().write(true).truncate(true).open(&heartbeat).map_err(failed)?;
+    writeln!(file, "{:?}", std::time::SystemTime::now()).map_err(failed)?;
+    file.sync_all().map_err(failed)
 }
 
 #[cfg(test)]
@@ -279,8 +292,17 @@ mod tests {
         board.tell_again(&board.acknowledged());
         assert_eq!(untold(), std::slice::from_ref(&path), "an operator cleared what is still broken");
         std::fs::create_dir(&path).unwrap();
-        assert_eq!(probe(&board, &path, true, limit).await, Ok(()));
-        assert!(path.join(HEARTBEAT).exists());
+        for write in [false, true] {
+            assert!(
+                probe(&board, &path, write, limit).await.is_err(),
+                "a mount point without its file system"
+            );
+        }
+        std::fs::write(path.join(HEARTBEAT), "").unwrap();
+        for write in [false, true] {
+            assert_eq!(probe(&board, &path, write, limit).await, Ok(()));
+        }
+        assert!(!std::fs::read(path.join(HEARTBEAT)).unwrap().is_empty(), "it is written");
         board.settle(&path, true, Ok(()));
         assert!(board.report().iter().all(|health| health.healthy));
         assert!(untold().is_empty() && board.acknowledged().is_empty());

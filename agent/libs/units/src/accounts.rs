@@ -25,6 +25,10 @@ pub const ACCOUNTS: &[Account] = &[
     Account { user: "sf-image", groups: &["sf-store"] },
 ];
 
+/// The file in each directory of the store that proves that its file system is mounted and can be written. Only who makes
+/// the directories makes it; sweeps ignore names that begin with an underscore.
+pub const HEARTBEAT: &str = "_heartbeat";
+
 /// A directory that `tmpfiles` makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Directory {
@@ -36,7 +40,7 @@ pub struct Directory {
     pub group: &'static str,
     /// Mode, octal.
     pub mode: &'static str,
-    /// Holds the file `_heartbeat` of `sf-resources`, which proves that the store is mounted and writable.
+    /// Holds [`HEARTBEAT`], which `sf-resources` writes.
     pub heartbeat: bool,
 }
 

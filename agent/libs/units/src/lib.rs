@@ -9,7 +9,7 @@ mod daemon;
 mod set;
 mod table;
 
-pub use accounts::{ACCOUNTS, Account, DIRECTORIES, Directory, GROUPS};
+pub use accounts::{ACCOUNTS, Account, DIRECTORIES, Directory, GROUPS, HEARTBEAT};
 pub use daemon::{Port, Proc, Role, Sandbox, StopTimeout, Unit};
 pub use set::{dependency_order, missing};
 pub use table::{UNITS, unit};

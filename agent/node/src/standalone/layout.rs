@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use nix::fcntl::{Flock, FlockArg};
 use rand::Rng;
+use sf_units::{DIRECTORIES, HEARTBEAT};
 
 use crate::failure::{Exit, Failure};
 
@@ -123,6 +124,11 @@ impl Layout {
                 .create(&path)
                 .with_context(|| format!("{} cannot be made", path.display()))?;
         }
+        for directory in DIRECTORIES.iter().filter(|directory| directory.heartbeat) {
+            let path = self.root.join(directory.path.trim_start_matches("{storage_path}/")).join(HEARTBEAT);
+            let file = OpenOptions::new().create(true).append(true).mode(0o640).open(&path);
+            file.with_context(|| format!("{} cannot be made", path.display()))?;
+        }
         Ok(())
     }
 }
@@ -164,6 +170,18 @@ mod tests {
         let path = dir.path().join("key");
         assert_eq!(secret_file(&path, || "one\n".to_owned()).unwrap(), "one");
         assert_eq!(secret_file(&path, || "two".to_owned()).unwrap(), "one");
+    }
+
+    #[test]
+    fn the_store_is_made_with_what_its_health_is_told_by() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path()).unwrap();
+        for _start in 0..2 {
+            layout.make().unwrap();
+        }
+        for folder in ["blobs", "uploads", "image_cache", "instances"] {
+            assert!(dir.path().join(folder).join(HEARTBEAT).is_file(), "{folder}");
+        }
     }
 
     #[test]

@@ -55,7 +55,10 @@ pub(crate) async fn run(context: DaemonContext) -> Result<(), Infallible> {
         tick.tick();
         let sent = Instant::now();
         match tick.while_waiting(Lease::acquire(&context)).await {
-            Ok(Some(lease)) => tick.while_waiting(lead(&context, lease, sent)).await,
+            Ok(Some(lease)) => {
+                gauges::lock_acquired(sent.elapsed().as_secs_f64());
+                tick.while_waiting(lead(&context, lease, sent)).await;
+            }
             Ok(None) => context.status.set("standing by"),
             Err(error) => {
                 tracing::info!(%error, "cannot ask for the leader's lock");
@@ -92,6 +95,7 @@ async fn lead(context: &DaemonContext, lease: Lease, acquired: Instant) {
     gauges::standby();
     board.blank();
     if lease.is_lost() {
+        gauges::lock_lost();
         announce(context, "lost the lead").await;
     } else {
         lease.release(context).await;

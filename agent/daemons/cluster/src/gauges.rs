@@ -5,18 +5,32 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sf_protos::operations::QueueDepth;
 
+use crate::lease::LOCK;
+
 /// The condition of rows that a worker has.
 const CLAIMED: &str = "claimed";
 
 /// This daemon leads.
 pub(crate) fn leading() {
     metrics::gauge!("cluster_is_leader").set(1.0);
+    metrics::gauge!("cluster_lock_held", "lock" => LOCK).set(1.0);
 }
 
 /// This daemon stands by.
 pub(crate) fn standby() {
     metrics::gauge!("cluster_is_leader").set(0.0);
+    metrics::gauge!("cluster_lock_held", "lock" => LOCK).set(0.0);
     queues(&[]);
+}
+
+/// The leader's lock was granted, so many seconds after it was asked for.
+pub(crate) fn lock_acquired(seconds: f64) {
+    metrics::histogram!("cluster_lock_acquire_seconds").record(seconds);
+}
+
+/// Leadership ended against the will of this daemon.
+pub(crate) fn lock_lost() {
+    metrics::counter!("cluster_lock_lost_total", "lock" => LOCK).increment(1);
 }
 
 /// A task ended.
@@ -104,6 +118,7 @@ mod tests {
             let shown = recorder.handle().render();
             for line in [
                 "cluster_is_leader 1",
+                "cluster_lock_held{lock=\"cluster\"} 1",
                 "work_queue_oldest_age_seconds{family=\"general\",priority=\"1\"} 700",
                 "work_queue_depth{family=\"general\",priority=\"1\",condition=\"ready\"} 2",
                 "work_queue_depth{family=\"network\",priority=\"3\",condition=\"blocked\"} 0",
@@ -114,7 +129,9 @@ mod tests {
             let emptied = recorder.handle().render();
             assert!(emptied.contains("condition=\"ready\"} 0") && !emptied.contains("} 700"), "{emptied}");
             standby();
-            assert!(recorder.handle().render().contains("cluster_is_leader 0"));
+            let shown = recorder.handle().render();
+            assert!(shown.contains("cluster_is_leader 0"), "{shown}");
+            assert!(shown.contains("cluster_lock_held{lock=\"cluster\"} 0"), "{shown}");
         });
     }
 }

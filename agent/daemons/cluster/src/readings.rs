@@ -24,6 +24,7 @@ type Series = BTreeSet<(&'static str, Labels)>;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Board {
     shown: Arc<Mutex<BTreeMap<&'static str, Series>>>,
+    streaks: Arc<Mutex<BTreeMap<(&'static str, &'static str), u32>>>,
 }
 
 /// One gauge.
@@ -47,6 +48,19 @@ impl Board {
         for (name, labels) in gone {
             metrics::gauge!(name, &labels).set(0.0);
         }
+    }
+
+    /// A sweep had its turn: for each kind of object that it keeps a list of, whether that list was worked off. Shows how
+    /// often in a row it was not.
+    pub(crate) fn swept(&self, sweep: &'static str, lists: &[(&'static str, bool)]) {
+        let mut streaks = self.streaks.lock();
+        let of = |(object_type, ok): &(&'static str, bool)| {
+            let streak = streaks.entry((sweep, *object_type)).or_default();
+            *streak = if *ok { 0 } else { streak.saturating_add(1) };
+            let labels = [("sweep", sweep), ("object_type", *object_type)];
+            reading("cluster_sweep_work_list_failure_streak", &labels, f64::from(*streak))
+        };
+        self.show(sweep, lists.iter().map(of).collect());
     }
 
     /// This daemon leads no longer.
@@ -212,6 +226,31 @@ mod tests {
             board.blank();
             shows("sf_node_state{node=\"a\",state=\"missing\"} 0");
             shows("sf_reservations{state=\"consumed\"} 0");
+        });
+    }
+
+    #[test]
+    fn a_list_shows_how_often_in_a_row_it_failed() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            let board = Board::default();
+            let shows = |streak: u32| {
+                let line = format!(
+                    "cluster_sweep_work_list_failure_streak{{sweep=\"s\",object_type=\"instance\"}} {streak}"
+                );
+                let text = recorder.handle().render();
+                assert!(text.lines().any(|shown| shown == line), "{line} is missing from {text}");
+            };
+            for streak in 1..3 {
+                board.swept("s", &[("instance", false), ("network", true)]);
+                shows(streak);
+            }
+            board.swept("s", &[("instance", true), ("network", true)]);
+            shows(0);
+            board.swept("s", &[("instance", false), ("network", true)]);
+            shows(1);
+            board.blank();
+            shows(0);
         });
     }
 

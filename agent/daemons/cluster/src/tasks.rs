@@ -192,16 +192,26 @@ async fn capacity_reconcile(task: TaskContext) -> Result<Outcome, DbError> {
 }
 
 async fn hard_delete(task: TaskContext) -> Result<Outcome, DbError> {
-    let mut again = false;
+    let (mut again, mut failure, mut lists) = (false, None, Vec::new());
     for object_type in HARD_DELETED {
         let request = HardDeleteExpiredRequest {
             context: task.context(),
             object_type: object_type.to_owned(),
             limit: HARD_DELETE_LIMIT,
         };
-        again |= task.call(request).await?.more;
+        let outcome = task.call(request).await;
+        lists.push((object_type, outcome.is_ok()));
+        match outcome {
+            Ok(reply) => again |= reply.more,
+            // One list that fails keeps nobody else's rows.
+            Err(error) => {
+                tracing::warn!(object_type, %error, "deleted objects are kept until the next turn");
+                failure.get_or_insert(error);
+            }
+        }
     }
-    more(again)
+    task.board.swept("hard-delete", &lists);
+    failure.map_or_else(|| more(again), Err)
 }
 
 async fn mutation_log_prune(task: TaskContext) -> Result<Outcome, DbError> {

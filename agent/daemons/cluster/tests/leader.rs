@@ -79,6 +79,35 @@ async fn one_leads_works_and_hands_over() {
     let found = "database_invariant_violations{check=\"replica-of-missing-blob\"} 1";
     until("the leader finds the contradiction", async || metrics.render().contains(found)).await;
 
+    // A list that cannot be read is told, and keeps no other from being worked off.
+    let streak = |list: &str| -> Option<u32> {
+        let figure = "cluster_sweep_work_list_failure_streak";
+        let series = format!("{figure}{{sweep=\"hard-delete\",object_type=\"{list}\"}} ");
+        metrics.render().lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
+    };
+    // The other task that reads the keys would fail too.
+    let later = "UPDATE maintenance_runs SET next_due = next_due + INTERVAL 1 DAY WHERE task = 'key-reap'";
+    sql(later).run(&mut database.conn().await).await.unwrap();
+    // Asked for with each look, as the end of a turn under way plans the next one.
+    let due = "UPDATE maintenance_runs SET next_due = UTC_TIMESTAMP(6) WHERE task = 'hard-delete'";
+    sql("RENAME TABLE namespace_keys TO away").run(&mut database.conn().await).await.unwrap();
+    let gone = "UPDATE nodes SET state = 'deleted', live_fqdn = NULL, cascaded_at = state_changed_at, \
+         state_changed_at = UTC_TIMESTAMP(6) - INTERVAL 1 YEAR WHERE uuid = ?";
+    sql(gone).bind(node).run(&mut database.conn().await).await.unwrap();
+    until("a list fails and the last is worked off", async || {
+        sql(due).run(&mut database.conn().await).await.unwrap();
+        let nodes = "SELECT CAST(COUNT(*) AS UNSIGNED) AS value FROM nodes";
+        let nodes: Option<u64> = sql(nodes).value(&mut database.conn().await).await.unwrap();
+        streak("namespace_key") > Some(0) && nodes == Some(0)
+    })
+    .await;
+    sql("RENAME TABLE away TO namespace_keys").run(&mut database.conn().await).await.unwrap();
+    until("the list is worked off again", async || {
+        sql(due).run(&mut database.conn().await).await.unwrap();
+        streak("namespace_key") == Some(0)
+    })
+    .await;
+
     let ending = usize::from(!leads(&candidates[0], &first));
     candidates[ending].end().await;
     until("the other one leads", async || holder(&database).await.is_some_and(|who| who != first)).await;
@@ -93,6 +122,9 @@ async fn one_leads_works_and_hands_over() {
         .unwrap();
     let status = &candidates[1 - ending].context.status;
     until("the leader steps down", async || status.text().contains("standing by")).await;
+    for figure in ["cluster_lock_acquire_seconds_count 2", "cluster_lock_lost_total{lock=\"cluster\"} 1"] {
+        assert!(metrics.render().lines().any(|line| line == figure), "{figure}");
+    }
     let failed =
         "SELECT CAST(COUNT(*) AS UNSIGNED) AS value FROM maintenance_runs WHERE consecutive_failures > 0";
     let failed: Option<u64> = sql(failed).value(&mut database.conn().await).await.unwrap();

@@ -10,7 +10,8 @@ use sf_model::object::ObjectType;
 use sf_model::operation::{ARGUMENTS_VERSION, OperationArgs};
 use sf_protos::convert::unix_seconds;
 use sf_protos::operations::{
-    ClaimedWork, CompleteOperationRequest, DeferOperationRequest, FailOperationRequest, StartOperationRequest,
+    ClaimedWork, CompleteOperationRequest, DeferOperationReply, DeferOperationRequest, FailOperationRequest,
+    StartOperationRequest,
 };
 use sf_runtime::RequestContext;
 use tokio_util::sync::CancellationToken;
@@ -77,7 +78,7 @@ async fn execute_in_scope(worker: &Worker, work: &ClaimedWork, cancel: Cancellat
         Err(stop) => Err(stop),
     };
     let result = result_word(&outcome);
-    let labels = [("operation_type", work.operation_type.clone()), ("priority", work.priority.to_string())];
+    let labels = labels(work);
     metrics::histogram!("cluster_op_execution_seconds", &labels).record(began.elapsed().as_secs_f64());
     metrics::histogram!("cluster_op_queue_seconds", &labels).record(work.wait_seconds);
     metrics::counter!("cluster_op_results_total", "operation_type" => work.operation_type.clone(), "result" => result)
@@ -146,7 +147,7 @@ async fn finish(worker: &Worker, work: &ClaimedWork, outcome: Result<(), Stop>) 
             let delay_ms = delay.map(|delay| u32::try_from(delay.as_millis()).unwrap_or(u32::MAX));
             let request =
                 DeferOperationRequest { context: None, operation_uuid, claim_token, delay_ms, reason };
-            gateway.call(CallClass::Background, request).await.map(drop)
+            gateway.call(CallClass::Background, request).await.map(|reply| deferred(work, &reply))
         }
         Err(Stop::Placement(why)) => {
             gateway.call(CallClass::Background, fail("placement", why, false)).await.map(drop)
@@ -164,6 +165,16 @@ async fn finish(worker: &Worker, work: &ClaimedWork, outcome: Result<(), Stop>) 
         }
         other => other,
     }
+}
+
+/// The database put the operation back until later.
+fn deferred(work: &ClaimedWork, reply: &DeferOperationReply) {
+    let pause = Duration::from_millis(reply.delay_ms.into());
+    metrics::histogram!("cluster_op_defer_seconds", &labels(work)).record(pause.as_secs_f64());
+}
+
+fn labels(work: &ClaimedWork) -> [(&'static str, String); 2] {
+    [("operation_type", work.operation_type.clone()), ("priority", work.priority.to_string())]
 }
 
 /// The event that ends an operation, about everything the operation is about.
@@ -215,6 +226,7 @@ fn result_word(outcome: &Result<(), Stop>) -> &'static str {
 mod tests {
     use std::time::UNIX_EPOCH;
 
+    use metrics_exporter_prometheus::PrometheusBuilder;
     use sf_protos::convert::timestamp;
 
     use super::*;
@@ -229,5 +241,17 @@ mod tests {
         };
         assert_eq!(dequeued_at(&work), Some(1_700_000_002.75));
         assert_eq!(dequeued_at(&ClaimedWork::default()), None);
+    }
+
+    #[test]
+    fn a_deferral_shows_how_long_the_database_says() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            let work = ClaimedWork { operation_type: "kind".into(), priority: 2, ..ClaimedWork::default() };
+            deferred(&work, &DeferOperationReply { delay_ms: 1_500 });
+            let line = "cluster_op_defer_seconds_sum{operation_type=\"kind\",priority=\"2\"} 1.5";
+            let text = recorder.handle().render();
+            assert!(text.contains(line), "{line} is missing from {text}");
+        });
     }
 }

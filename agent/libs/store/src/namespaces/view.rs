@@ -21,12 +21,12 @@ use crate::wire::{state_info, timestamp};
 rows! {
     struct NamespaceRow {
         name: String,
+        weight: u64,
         state: String,
         state_changed_at: DateTime<Utc>,
         state_message: Option<String>,
         created_at: DateTime<Utc>,
         version: u32,
-        weight: u64,
     }
 
     struct Named {

@@ -95,7 +95,13 @@ mod tests {
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        fs::write(&pid_file, format!("{}\n", server.id())).unwrap();
+        let pid = server.id();
+        // The kernel lets the parent go on a moment before it has the child's words.
+        while command_line(Pid::from_raw(pid.try_into().unwrap())).is_none() {
+            assert_eq!(server.try_wait().unwrap(), None, "it has ended");
+            std::thread::yield_now();
+        }
+        fs::write(&pid_file, format!("{pid}\n")).unwrap();
         let found = |program: &str, given: &Path| alive(&pid_file, program, |pid| is_given(pid, given));
         let whose = [
             found("tail", directory.path()),

@@ -71,10 +71,12 @@ if [ -d "$data/mariadb/data" ] || [ -f "$data/standalone.json" ]; then
 fi
 
 say "3/3 what is left in the kernel, and $data"
-# The agent writes it before it makes anything in the kernel.
-if [ -s "$data/cluster_id" ]; then
-    "$binary" net-cleanup --config-dir "$data/etc" --cluster "$(cat "$data/cluster_id")"
-fi
+# The agent writes the name before it makes anything in the kernel; earlier quickstarts kept it in the mark.
+for name in "$data/cluster_id" "$mark"; do
+    [ -s "$name" ] || continue
+    "$binary" net-cleanup --config-dir "$data/etc" --cluster "$(cat "$name")"
+    break
+done
 awk -v data="$data" '$2 == data || index($2, data "/") == 1 {print $2}' /proc/self/mounts | sort -r | xargs -r -n 1 umount
 rm -rf --one-file-system "$data"
 echo "QUICKSTART REMOVED"

@@ -1,6 +1,6 @@
 //! The table of maintenance tasks (`database-tier.md` §14.2). Each does one bounded call and says whether there is more.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use sf_daemon::DaemonContext;
@@ -56,6 +56,8 @@ pub struct Task {
 /// Objects that are deleted for good `CLEANER_DELAY` after their deletion, children before parents.
 const HARD_DELETED: [&str; 7] =
     ["networkinterface", "instance", "network", "artifact", "upload", "namespace_key", "node"];
+/// After a failure no further list is begun when the piece has taken this long.
+const HARD_DELETE_PATIENCE: Duration = Duration::from_secs(10);
 /// Rows of one hard-delete call.
 const HARD_DELETE_LIMIT: u32 = 100;
 /// Rows of one retention call.
@@ -192,6 +194,7 @@ async fn capacity_reconcile(task: TaskContext) -> Result<Outcome, DbError> {
 }
 
 async fn hard_delete(task: TaskContext) -> Result<Outcome, DbError> {
+    let began = Instant::now();
     let (mut again, mut failure, mut lists) = (false, None, Vec::new());
     for object_type in HARD_DELETED {
         let request = HardDeleteExpiredRequest {
@@ -203,15 +206,22 @@ async fn hard_delete(task: TaskContext) -> Result<Outcome, DbError> {
         lists.push((object_type, outcome.is_ok()));
         match outcome {
             Ok(reply) => again |= reply.more,
-            // One list that fails keeps nobody else's rows.
+            // One list that fails keeps nobody else's rows; but where time runs out, the others would fail too.
             Err(error) => {
                 tracing::warn!(object_type, %error, "deleted objects are kept until the next turn");
                 failure.get_or_insert(error);
+                if began.elapsed() >= HARD_DELETE_PATIENCE {
+                    break;
+                }
             }
         }
     }
     task.board.swept("hard-delete", &lists);
-    failure.map_or_else(|| more(again), Err)
+    // The failure is told when the others are done.
+    match failure {
+        Some(error) if !again => Err(error),
+        _ => more(again),
+    }
 }
 
 async fn mutation_log_prune(task: TaskContext) -> Result<Outcome, DbError> {

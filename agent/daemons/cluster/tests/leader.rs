@@ -88,6 +88,13 @@ async fn one_leads_works_and_hands_over() {
     // The other task that reads the keys would fail too.
     let later = "UPDATE maintenance_runs SET next_due = next_due + INTERVAL 1 DAY WHERE task = 'key-reap'";
     sql(later).run(&mut database.conn().await).await.unwrap();
+    until("nobody is at it", async || {
+        let busy = "SELECT CAST(COUNT(*) AS UNSIGNED) AS value FROM maintenance_runs \
+             WHERE task = 'key-reap' AND running_fence IS NOT NULL";
+        let busy: Option<u64> = sql(busy).value(&mut database.conn().await).await.unwrap();
+        busy == Some(0)
+    })
+    .await;
     // Asked for with each look, as the end of a turn under way plans the next one.
     let due = "UPDATE maintenance_runs SET next_due = UTC_TIMESTAMP(6) WHERE task = 'hard-delete'";
     sql("RENAME TABLE namespace_keys TO away").run(&mut database.conn().await).await.unwrap();

@@ -230,8 +230,9 @@ fn pid_file(layout: &Layout) -> PathBuf {
 
 /// The server of a directory, if it runs.
 pub(super) fn alive(layout: &Layout) -> Option<Pid> {
-    let directory = layout.mariadb();
-    process::alive(&pid_file(layout), SERVER, |pid| process::is_given(pid, &directory))
+    // It works in its data directory.
+    let data = layout.mariadb().join("data");
+    process::alive(&pid_file(layout), SERVER, |pid| process::sees(pid, "cwd", &data))
 }
 
 /// Ends the server of a directory, whoever started it.

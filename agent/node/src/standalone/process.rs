@@ -1,6 +1,7 @@
 //! Processes that are not our children any more: found by pid file, told from strangers by their program and by what they use.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,10 +22,11 @@ pub(super) fn alive(pid_file: &Path, program: &str, ours: impl FnOnce(Pid) -> bo
     (name == program && ours(pid)).then_some(pid)
 }
 
-/// Whether a process was started with a path below a directory.
-pub(super) fn is_given(pid: Pid, directory: &Path) -> bool {
-    let below = format!("{}/", directory.display());
-    command_line(pid).is_some_and(|words| words.iter().any(|word| word.contains(&below)))
+/// Whether a path as a process sees it is this directory, however either is spelt.
+pub(super) fn sees(pid: Pid, path: &str, directory: &Path) -> bool {
+    let of = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let seen = of(Path::new(&format!("/proc/{pid}/{path}")));
+    seen.is_some() && seen == of(directory)
 }
 
 /// A zombie has no command line, so it does not count as alive.
@@ -91,8 +93,7 @@ mod tests {
         let pid_file = directory.path().join("server.pid");
         let mut server = std::process::Command::new("tail")
             .args(["-f", "/dev/null"])
-            .arg(directory.path().join("data"))
-            .stderr(std::process::Stdio::null())
+            .current_dir(directory.path())
             .spawn()
             .unwrap();
         let pid = server.id();
@@ -102,15 +103,19 @@ mod tests {
             std::thread::yield_now();
         }
         fs::write(&pid_file, format!("{pid}\n")).unwrap();
-        let found = |program: &str, given: &Path| alive(&pid_file, program, |pid| is_given(pid, given));
+        let found = |program: &str, at: &Path| alive(&pid_file, program, |pid| sees(pid, "cwd", at));
+        let other_spelling = directory.path().join("link");
+        std::os::unix::fs::symlink(directory.path(), &other_spelling).unwrap();
         let whose = [
             found("tail", directory.path()),
+            found("tail", &other_spelling),
             found("mariadbd", directory.path()),
-            found("tail", &directory.path().join("other")),
+            found("tail", Path::new("/")),
+            found("tail", &directory.path().join("missing")),
         ];
         server.kill().unwrap();
         server.wait().unwrap();
-        assert_eq!(whose.map(|pid| pid.is_some()), [true, false, false]);
+        assert_eq!(whose.map(|pid| pid.is_some()), [true, true, false, false, false]);
         assert_eq!(found("tail", directory.path()), None, "it has ended");
     }
 }

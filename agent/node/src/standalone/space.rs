@@ -2,7 +2,6 @@
 //! the data directory. A short process of its own, because entering a namespace needs a single thread.
 
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -145,11 +144,8 @@ fn daemon(directory: &Path, program: &str) -> anyhow::Result<()> {
 
 /// A daemon of libvirt, if it runs: one whose run directory is that of the data directory. The host's own has another.
 pub(super) fn alive(directory: &Path, program: &str) -> Option<Pid> {
-    process::alive(&pid_file(directory, program), program, |pid| {
-        let of = |path: PathBuf| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
-        let run = of(format!("/proc/{pid}/root/run/libvirt").into());
-        run.is_some() && run == of(directory.join("run"))
-    })
+    let run = directory.join("run");
+    process::alive(&pid_file(directory, program), program, |pid| process::sees(pid, "root/run/libvirt", &run))
 }
 
 /// The pid file of a daemon of libvirt, seen from outside the namespace.

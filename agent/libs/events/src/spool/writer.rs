@@ -61,7 +61,7 @@ pub(crate) fn start(
     shared: Weak<Shared>,
 ) -> io::Result<JoinHandle<()>> {
     let data_version = data_version(&connection);
-    let mut writer = Writer { connection, shared, dirty_since: None, data_version };
+    let mut writer = Writer { connection, shared, dirty_since: None, data_version, set_aside: false };
     thread::Builder::new().name("event-spool".to_owned()).spawn(move || writer.run(&commands))
 }
 
@@ -72,6 +72,8 @@ struct Writer {
     dirty_since: Option<Instant>,
     /// Changes when another process writes.
     data_version: Option<i64>,
+    /// The file at hand was set aside and no new one could be begun yet: nothing is delivered from it.
+    set_aside: bool,
 }
 
 impl Writer {
@@ -104,6 +106,7 @@ impl Writer {
     }
 
     fn idle(&mut self, shared: &Shared) {
+        self.begin_if_due(shared);
         self.sync_if_due(shared);
         shared.gauges.bytes(files::disk_bytes(&shared.options.directory));
         let version = data_version(&self.connection);
@@ -126,6 +129,7 @@ impl Writer {
                 self.replace(shared, why);
             }
         }
+        self.begin_if_due(shared);
         let durable = group.iter().any(|c| matches!(c, Command::Append { append, .. } if append.durable));
         let appended = group.iter().any(|c| matches!(c, Command::Append { .. }));
         let before = shared.limits.depth();
@@ -203,10 +207,23 @@ impl Writer {
 
     /// Recording never stops: a file that breaks while in use is set aside, and a new one begun.
     fn replace(&mut self, shared: &Shared, why: &str) {
-        let directory = &shared.options.directory;
-        let opened = store::report_damage(directory, why).and_then(|()| store::open(directory));
-        match opened {
+        match store::report_damage(&shared.options.directory, why) {
+            Ok(()) => {
+                self.set_aside = true;
+                self.begin_if_due(shared);
+            }
+            Err(error) => tracing::error!(%error, "the damaged event spool cannot be set aside"),
+        }
+    }
+
+    /// Until it succeeds, events go on into the old file, where a salvage finds them.
+    fn begin_if_due(&mut self, shared: &Shared) {
+        if !self.set_aside {
+            return;
+        }
+        match store::open(&shared.options.directory) {
             Ok(opened) => {
+                self.set_aside = false;
                 self.connection = opened.connection;
                 self.data_version = data_version(&self.connection);
                 self.dirty_since = None;

@@ -1,5 +1,6 @@
 //! The libvirt calls themselves. They run on a pool thread; every handle they make is dropped there.
 
+use parking_lot::Mutex;
 use sf_model::InstanceId;
 use sf_model::disk::MachineType;
 use virt::connect::Connect;
@@ -44,8 +45,13 @@ pub(super) fn lookup(connection: &Connect, instance: InstanceId) -> Result<Domai
     summary(&by_id(connection, instance)?, instance)
 }
 
+/// One definition at a time. The validator fills tables of its types when it is first used, and two that do so at the same time
+/// may find them half filled: a good document is refused then.
+static DEFINING: Mutex<()> = Mutex::new(());
+
 /// Defines with schema validation and answers the document as libvirt keeps it.
 pub(super) fn define(connection: &Connect, _instance: InstanceId, xml: &str) -> Result<String, Error> {
+    let _alone = DEFINING.lock();
     let domain = Domain::define_xml_flags(connection, xml, sys::VIR_DOMAIN_DEFINE_VALIDATE)?;
     domain.get_xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)
 }

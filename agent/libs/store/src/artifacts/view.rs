@@ -57,7 +57,10 @@ const SELECT: &str = concat!(
     "SELECT a.uuid, a.artifact_type, a.source_url, a.name, a.namespace, a.shared, a.max_versions, a.error_message, \
      a.state, a.state_changed_at, a.state_message, a.created_at, a.version, ",
     metadata_bytes!("artifact", "a.uuid"),
-    " AS weight FROM artifacts a WHERE "
+    // Of a version about 300 bytes are shown, and a name of each instance that uses it.
+    " + 300 * (SELECT COUNT(*) FROM artifact_versions v WHERE v.artifact_uuid = a.uuid AND v.deleted_at IS NULL) \
+     + 40 * (SELECT COUNT(*) FROM artifact_versions v JOIN blob_references r ON r.blob_uuid = v.blob_uuid \
+     AND r.kind = 'disk' WHERE v.artifact_uuid = a.uuid AND v.deleted_at IS NULL) AS weight FROM artifacts a WHERE "
 );
 
 /// One artifact the caller may read, or must own.

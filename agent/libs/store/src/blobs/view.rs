@@ -54,7 +54,8 @@ const SELECT: &str = concat!(
     "SELECT b.uuid, b.size, b.modified, b.fetched_at, b.last_used, b.depends_on, b.format, b.mime_type, \
      b.virtual_size, b.cluster_size, b.info, b.safety, b.safety_reason, b.state, b.state_changed_at, b.state_message, \
      b.created_at, b.version, (SELECT COUNT(*) FROM blob_references r WHERE r.blob_uuid = b.uuid AND r.kind <> 'pin') \
-     AS refs, COALESCE(LENGTH(b.info), 0) + ",
+     AS refs, COALESCE(LENGTH(b.info), 0) \
+     + 40 * (SELECT COUNT(*) FROM blob_references r WHERE r.blob_uuid = b.uuid AND r.kind = 'disk') + ",
     metadata_bytes!("blob", "b.uuid"),
     " AS weight FROM blobs b WHERE "
 );

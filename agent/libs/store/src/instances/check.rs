@@ -118,7 +118,7 @@ async fn follow_namespaces(conn: &mut Conn, ctx: &TxContext) -> StoreResult<(u32
     let left: Vec<InstanceId> = sql("SELECT i.uuid AS value FROM instances i \
          JOIN namespaces n ON n.name = i.namespace WHERE i.state = 'error' AND n.state = 'deleted' \
          AND (i.state_changed_at <= n.state_changed_at \
-              OR i.state_changed_at < TIMESTAMPADD(SECOND, -?, UTC_TIMESTAMP(6))) ORDER BY i.uuid LIMIT ?")
+              OR i.state_changed_at < TIMESTAMPADD(SECOND, -?, UTC_TIMESTAMP(6))) ORDER BY i.node_uuid, i.uuid LIMIT ?")
     .bind(FAILED_DELETE_SECONDS)
     .bind(BATCH)
     .values(conn)

@@ -20,9 +20,7 @@ rows! {
         pub(super) cpus: u32,
         pub(super) memory_mb: u64,
         pub(super) ssh_key: Option<String>,
-        pub(super) user_data: Option<String>,
-        /// It is too long to be read with the row.
-        pub(super) long_user_data: bool,
+        pub(super) user_data_bytes: Option<u32>,
         pub(super) video_model: String,
         pub(super) video_memory_kib: u32,
         pub(super) vdi: String,
@@ -67,13 +65,9 @@ rows! {
 }
 
 /// Selects [`InstanceRow`] from `instances i`. The children folded in are at most eight short words each, so the limit
-/// of `GROUP_CONCAT` is far away. User data may have megabytes: it comes with the row where it is short, and counts into the
-/// weight.
+/// of `GROUP_CONCAT` is far away. User data may have megabytes and is read for the rows that stay.
 pub(super) const SELECT: &str = concat!(
-    "SELECT i.uuid, i.namespace, i.name, i.cpus, i.memory_mb, i.ssh_key, \
-     IF(LENGTH(i.user_data) <= 16384, i.user_data, NULL) AS user_data, \
-     COALESCE(LENGTH(i.user_data) > 16384, FALSE) AS long_user_data, \
-     i.video_model, i.video_memory_kib, i.vdi, i.uefi, i.secure_boot, i.nvram_blob_uuid, i.configdrive, \
+    "SELECT i.uuid, i.namespace, i.name, i.cpus, i.memory_mb, i.ssh_key, i.user_data_bytes, i.video_model, i.video_memory_kib, i.vdi, i.uefi, i.secure_boot, i.nvram_blob_uuid, i.configdrive, \
      i.machine_type, i.machine_version, i.requested_node_uuid, asked.fqdn AS requested_node_name, i.node_uuid, \
      placed.fqdn AS node_name, i.placement_seq, i.power_desired, i.power_state, i.power_reason, i.power_changed_at, \
      i.boot_id, i.agent_state, i.enforced_deletes, i.state, i.state_changed_at, i.state_message, i.created_at, \
@@ -82,7 +76,7 @@ pub(super) const SELECT: &str = concat!(
      WHERE s.instance_uuid = i.uuid) AS side_channels, \
      (SELECT GROUP_CONCAT(CONCAT(p.kind, ':', p.port) ORDER BY p.kind) FROM instance_ports p \
      WHERE p.instance_uuid = i.uuid) AS ports, \
-     COALESCE(LENGTH(i.user_data), 0) + COALESCE(LENGTH(i.ssh_key), 0) + ",
+     COALESCE(i.user_data_bytes, 0) + COALESCE(LENGTH(i.ssh_key), 0) + ",
     metadata_bytes!("instance", "i.uuid"),
     " + (SELECT CAST(COALESCE(SUM(",
     metadata_bytes!("networkinterface", "f.uuid"),

@@ -63,20 +63,20 @@ pub(super) async fn complete(conn: &mut Conn, rows: Vec<InstanceRow>) -> StoreRe
     }
     let ids: Vec<InstanceId> = rows.iter().map(|row| row.uuid).collect();
     let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let mut long = long_user_data(conn, &rows).await?;
+    let mut user_data = user_data(conn, &rows).await?;
     let mut disks = disks(conn, &ids).await?;
     let mut interfaces = interfaces::load_of_instances(conn, &names).await?;
     let mut entries = metadata::load(conn, ObjectType::Instance, &names).await?;
     let mut operations = pending::load(conn, ObjectType::Instance, &names).await?;
     Ok(rows
         .into_iter()
-        .map(|mut row| {
+        .map(|row| {
             let id = row.uuid;
-            row.user_data = row.user_data.or_else(|| long.remove(&id));
             let key = id.to_string();
             let operations = operations.remove(&key).unwrap_or_default();
             let (disk_spec, disks) = disks.remove(&id).unwrap_or_default();
             Instance {
+                user_data: user_data.remove(&id),
                 disk_spec,
                 disks,
                 interfaces: interfaces.remove(&key).unwrap_or_default(),
@@ -99,7 +99,6 @@ fn of_row(row: InstanceRow) -> Instance {
         cpus: row.cpus,
         memory_mb: row.memory_mb,
         ssh_key: row.ssh_key,
-        user_data: row.user_data,
         video: Some(VideoSpec { model: row.video_model, memory_kib: row.video_memory_kib, vdi: row.vdi }),
         uefi: row.uefi,
         secure_boot: row.secure_boot,
@@ -129,14 +128,15 @@ fn of_row(row: InstanceRow) -> Instance {
     }
 }
 
-async fn long_user_data(conn: &mut Conn, rows: &[InstanceRow]) -> StoreResult<BTreeMap<InstanceId, String>> {
-    let long: Vec<InstanceId> = rows.iter().filter(|row| row.long_user_data).map(|row| row.uuid).collect();
-    if long.is_empty() {
+async fn user_data(conn: &mut Conn, rows: &[InstanceRow]) -> StoreResult<BTreeMap<InstanceId, String>> {
+    let with = rows.iter().filter(|row| row.user_data_bytes.is_some());
+    let with: Vec<InstanceId> = with.map(|row| row.uuid).collect();
+    if with.is_empty() {
         return Ok(BTreeMap::new());
     }
     let found: Vec<UserData> =
         sql("SELECT uuid, user_data FROM instances WHERE user_data IS NOT NULL AND uuid IN ")
-            .list(long)
+            .list(with)
             .all(conn)
             .await?;
     Ok(found.into_iter().map(|row| (row.uuid, row.user_data)).collect())

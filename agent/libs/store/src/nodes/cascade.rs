@@ -34,12 +34,14 @@ rows! {
 /// The database fails.
 pub async fn cascade(conn: &mut Conn, ctx: &TxContext) -> StoreResult<CascadeNodesReply> {
     let mut reply = CascadeNodesReply::default();
+    let mut waits = false;
     if let Some(node) = next_failed(conn).await? {
         fail_node(conn, ctx, node, &mut reply).await?;
     } else if let Some(node) = next_deleted(conn).await? {
-        clear_node(conn, ctx, node, &mut reply).await?;
+        waits = clear_node(conn, ctx, node, &mut reply).await?;
     }
-    reply.more = next_failed(conn).await?.is_some() || next_deleted(conn).await?.is_some();
+    let left = next_failed(conn).await?.is_some() || next_deleted(conn).await?.is_some();
+    reply.more = left && !waits;
     Ok(reply)
 }
 
@@ -52,7 +54,8 @@ async fn next_deleted(conn: &mut Conn) -> StoreResult<Option<NodeId>> {
 }
 
 async fn next(conn: &mut Conn, state: NodeState) -> StoreResult<Option<NodeId>> {
-    sql("SELECT uuid AS value FROM nodes WHERE state = ? AND cascaded_at IS NULL ORDER BY uuid LIMIT 1")
+    // Any of them, so that one that waits holds up no other.
+    sql("SELECT uuid AS value FROM nodes WHERE state = ? AND cascaded_at IS NULL ORDER BY RAND() LIMIT 1")
         .bind(state.as_str())
         .value(conn)
         .await
@@ -132,13 +135,13 @@ async fn fail_instance(conn: &mut Conn, ctx: &TxContext, instance: &Placed) -> S
 }
 
 /// Marks the instances for deletion (the check of instances removes them, as no node can be asked), then everything else
-/// that names the node, its capacity last.
+/// that names the node, its capacity last. Answers whether it waits for instances that are on their way out: then only time helps.
 async fn clear_node(
     conn: &mut Conn,
     ctx: &TxContext,
     node: NodeId,
     reply: &mut CascadeNodesReply,
-) -> StoreResult<()> {
+) -> StoreResult<bool> {
     let placed: Vec<InstanceId> = sql("SELECT uuid AS value FROM instances WHERE node_uuid = ? \
          AND state NOT IN ('deleted', 'delete-wait') ORDER BY uuid LIMIT ?")
     .bind(node)
@@ -153,7 +156,7 @@ async fn clear_node(
     reply.rows += u32::try_from(aborted).unwrap_or(u32::MAX);
     let full = CHUNK as usize;
     if placed.len() >= full || aborted >= full {
-        return Ok(());
+        return Ok(false);
     }
     blobs::forget_node(conn, node).await?;
     for table in [
@@ -173,11 +176,12 @@ async fn clear_node(
             .bind(node)
             .value(conn)
             .await?;
-    if held.unwrap_or(0) == 0 {
-        sql("DELETE FROM node_capacity WHERE node_uuid = ?").bind(node).run(conn).await?;
-        finished(conn, node).await?;
+    if held.unwrap_or(0) > 0 {
+        return Ok(true);
     }
-    Ok(())
+    sql("DELETE FROM node_capacity WHERE node_uuid = ?").bind(node).run(conn).await?;
+    finished(conn, node).await?;
+    Ok(false)
 }
 
 async fn finished(conn: &mut Conn, node: NodeId) -> StoreResult<()> {

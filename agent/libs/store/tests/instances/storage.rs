@@ -110,3 +110,17 @@ async fn an_instance_that_moves_on_meanwhile_is_looked_at_again() {
     assert_eq!((second.instances, second.more), (1, false));
     assert_eq!(world.state(instance).await, "created-error");
 }
+
+#[tokio::test]
+async fn a_deleted_node_that_waits_for_its_instances_asks_for_no_other_turn_at_once() {
+    let Some(world) = World::start(&[]).await else { return };
+    let (instance, node, _) = one(&world).await;
+    world.force_state(instance, "delete-wait").await;
+    world.execute("UPDATE nodes SET state = 'deleted', live_fqdn = NULL, cascaded_at = NULL").await;
+    let drawn = format!("SELECT COUNT(*) FROM nodes WHERE cascaded_at IS NOT NULL AND uuid = '{node}'");
+    assert!(!cascade(&world).await.more, "its reservation goes with its teardown");
+    assert_eq!(world.number(&drawn).await, 0);
+    world.execute("DELETE FROM placement_reservations").await;
+    assert!(!cascade(&world).await.more);
+    assert_eq!(world.number(&drawn).await, 1);
+}
